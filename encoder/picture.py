@@ -1,0 +1,129 @@
+"""A picture: where bytes from outside become pixels, on the frame's way and on the query's.
+
+Sizes are read from headers and checked before anything is decoded, so that a few bytes cannot claim gigabytes.
+"""
+
+import io
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from encoder.config import MAX_PICTURE_SIDE_PIXELS
+from encoder.errors import PictureTooLarge, PictureUnreadable, PixelsMismatch
+
+Pixels = NDArray[np.uint8]
+
+READABLE_FORMATS = ("JPEG", "PNG", "WEBP")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture."""
+
+    pixels: Pixels
+    """RGB uint8 [H, W, 3], H and W at least 1."""
+
+    def __post_init__(self) -> None:
+        """Check the shape.
+
+        Raises:
+            PixelsMismatch: not uint8 [H, W, 3].
+        """
+        shape = self.pixels.shape
+        if self.pixels.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+            raise PixelsMismatch(f"expected uint8 [H, W, 3], got {self.pixels.dtype} {list(shape)}")
+
+
+class PixelFormat(Enum):
+    """Layout of raw pixels; the value is the number of bytes a pixel."""
+
+    RGB24 = (3, "rgb")
+    BGR24 = (3, "bgr")
+    GRAY8 = (1, "gray")
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes a pixel."""
+        return self.value[0]
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Refuse pictures without pixels and pictures with too many.
+
+    Raises:
+        PixelsMismatch: a side below 1.
+        PictureTooLarge: a side above MAX_PICTURE_SIDE_PIXELS, or more than `max_pixels` in all.
+    """
+    if width < 1 or height < 1:
+        raise PixelsMismatch(f"expected a picture of at least 1x1 pixels, got {width}x{height}")
+    if max(width, height) > MAX_PICTURE_SIDE_PIXELS or width * height > max_pixels:
+        raise PictureTooLarge(
+            f"expected at most {max_pixels} pixels and sides of at most {MAX_PICTURE_SIDE_PIXELS}, "
+            f"got {width}x{height} = {width * height} pixels"
+        )
+
+
+def read_compressed(data: bytes, max_pixels: int) -> Picture:
+    """Decode a JPEG, PNG or WebP file; its EXIF orientation is applied, its transparency dropped.
+
+    Raises:
+        PictureUnreadable: another format, or a broken or truncated file.
+        PictureTooLarge: too many pixels; nothing was decoded.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=READABLE_FORMATS) as image:
+            check_size(image.width, image.height, max_pixels)
+            return Picture(_rgb(ImageOps.exif_transpose(image)))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureTooLarge(f"expected at most {max_pixels} pixels: {error}") from error
+    # Pillow reports broken files through all of these, depending on where the damage is.
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise PictureUnreadable(f"expected a JPEG, PNG or WebP picture, got {len(data)} bytes: {error}") from error
+
+
+def _rgb(image: Image.Image) -> Pixels:
+    if image.mode.startswith("I"):  # 16-bit gray; Pillow's own conversion would clip it at 255
+        gray = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(gray[:, :, None], 3, axis=2)
+    return np.array(image.convert("RGB"))
+
+
+def read_raw(data: bytes, width: int, height: int, stride_bytes: int, layout: PixelFormat, max_pixels: int) -> Picture:
+    """Take raw pixels, 8 bits a channel.
+
+    Args:
+        data: rows from top to bottom; the last one may end without its padding.
+        width: pixels a row.
+        height: rows.
+        stride_bytes: from the start of one row to the next; 0 for rows without padding.
+        layout: order of the channels.
+        max_pixels: largest width x height.
+
+    Raises:
+        PixelsMismatch: size, stride and number of bytes do not agree.
+        PictureTooLarge: too many pixels.
+    """
+    check_size(width, height, max_pixels)
+    row_bytes = width * layout.pixel_bytes
+    stride = stride_bytes or row_bytes
+    if stride < row_bytes:
+        raise PixelsMismatch(f"expected a stride of at least {row_bytes} bytes for {width} pixels, got {stride}")
+    least = stride * (height - 1) + row_bytes
+    if not least <= len(data) <= stride * height:
+        raise PixelsMismatch(
+            f"expected {least} to {stride * height} bytes for {width}x{height} {layout.name} with stride {stride}, "
+            f"got {len(data)}"
+        )
+    rows = np.lib.stride_tricks.as_strided(
+        np.frombuffer(data, np.uint8), shape=(height, row_bytes), strides=(stride, 1), writeable=False
+    )
+    match layout:
+        case PixelFormat.RGB24:
+            return Picture(rows.reshape(height, width, 3))
+        case PixelFormat.BGR24:
+            return Picture(np.ascontiguousarray(rows.reshape(height, width, 3)[:, :, ::-1]))
+        case PixelFormat.GRAY8:
+            return Picture(np.repeat(rows[:, :, None], 3, axis=2))

@@ -1,0 +1,265 @@
+"""A group of frames on its way into the journal: everything it would change, decided but not yet committed.
+
+The state of the memory is only read here. If the commit fails, the group is dropped and nothing has happened.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from memory_store.errors import SequenceGap
+from memory_store.forest import BLOCK_SIZE, Stay
+from memory_store.novelty import Neighbour, decide, distance
+from memory_store.records import (
+    Clock,
+    Embedding,
+    Encoded,
+    FrameKind,
+    Novel,
+    Outcome,
+    Policy,
+    Rejected,
+    Repeat,
+    Sighting,
+    Unusable,
+    Verdict,
+)
+
+
+@dataclass(slots=True)
+class SessionState:
+    """Where a session stands."""
+
+    id: int
+    stream_id: int
+    clock: Clock
+    start_us: int
+    next_seq: int
+    last_pts_us: int | None
+    sighting: Sighting | None
+    """Its latest; its exemplar is the current one."""
+
+
+@dataclass(slots=True)
+class StreamState:
+    """Where a stream's tree grows."""
+
+    id: int
+    name: str
+    created_us: int
+    next_position: int = 0
+    """The place of the next stay."""
+    open_stays: dict[int, int] = field(default_factory=dict)
+    """Stays of the open block: exemplar to stay."""
+
+
+@dataclass(slots=True)
+class NextIds:
+    """The next free number of each kind."""
+
+    exemplar: int = 1
+    stay: int = 1
+    sighting: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NewExemplar:
+    """An exemplar to be stored."""
+
+    id: int
+    session_id: int
+    seq: int
+    capture_us: int
+    embedding: Embedding
+    thumbnail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRow:
+    """A frame to be put on record."""
+
+    session_id: int
+    seq: int
+    kind: FrameKind
+    pts_repaired: bool = False
+    pts_us: int | None = None
+    capture_us: int | None = None
+    sighting_id: int | None = None
+    novelty: float | None = None
+
+
+@dataclass(slots=True)
+class SessionTotals:
+    """What a group adds to a session."""
+
+    novel_frames: int = 0
+    repeat_frames: int = 0
+    rejected_frames: int = 0
+    received_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Group:
+    """The changes that a group of frames makes, in the order in which they are decided."""
+
+    next_ids: NextIds
+    sessions: dict[int, SessionState] = field(default_factory=dict)
+    streams: dict[int, StreamState] = field(default_factory=dict)
+    totals: dict[int, SessionTotals] = field(default_factory=dict)
+    exemplars: list[NewExemplar] = field(default_factory=list)
+    stays: list[Stay] = field(default_factory=list)
+    sightings: dict[int, Sighting] = field(default_factory=dict)
+    """As they are after the group."""
+    grown: dict[int, Sighting] = field(default_factory=dict)
+    """As they were before it, where they were there."""
+    frames: list[FrameRow] = field(default_factory=list)
+    rejections: list[tuple[int, int, Rejected]] = field(default_factory=list)
+
+    def new_embeddings(self) -> Iterator[tuple[int, Embedding]]:
+        """Exemplars that this group has decided on, which the index does not know yet."""
+        return ((exemplar.id, exemplar.embedding) for exemplar in self.exemplars)
+
+    def _step(self, session: SessionState, seq: int, size_bytes: int) -> SessionTotals:
+        if seq != session.next_seq:
+            raise SequenceGap(session.next_seq, seq)
+        session.next_seq += 1
+        totals = self.totals.setdefault(session.id, SessionTotals())
+        totals.received_bytes += size_bytes
+        return totals
+
+    def reject(self, frame: Unusable) -> Verdict:
+        """Put a frame that could not be encoded on record.
+
+        Raises:
+            SequenceGap: it is not the next one of its session.
+        """
+        totals = self._step(self.sessions[frame.session_id], frame.seq, frame.size_bytes)
+        totals.rejected_frames += 1
+        self.frames.append(FrameRow(frame.session_id, frame.seq, FrameKind.REJECTED))
+        self.rejections.append((frame.session_id, frame.seq, frame.rejection))
+        return Verdict(frame.seq, frame.rejection, policy_revision=0, capture_us=None, pts_repaired=False)
+
+    def count(
+        self,
+        frame: Encoded,
+        policy: Policy,
+        stored: Callable[[int], Embedding],
+        look: Callable[[Embedding], Neighbour | None],
+    ) -> Verdict:
+        """Decide on an encoded frame, and count it.
+
+        Args:
+            frame: the frame.
+            policy: in force for its stream.
+            stored: gives the embedding of an exemplar, this group's included.
+            look: finds the nearest exemplar, this group's included.
+
+        Raises:
+            SequenceGap: it is not the next one of its session.
+        """
+        session = self.sessions[frame.session_id]
+        totals = self._step(session, frame.seq, frame.size_bytes)
+        pts_us, repaired = _increasing(frame.pts_us, session.last_pts_us)
+        session.last_pts_us = pts_us
+        capture_us = session.start_us + pts_us if frame.capture_us is None else frame.capture_us
+
+        current = None
+        if session.sighting is not None:
+            current_id = session.sighting.exemplar_id
+            current = Neighbour(current_id, distance(frame.embedding, stored(current_id)))
+        decision = decide(current, lambda: look(frame.embedding), policy.threshold)
+
+        outcome: Outcome
+        if decision.stands_for_it is None:
+            exemplar_id, own_novelty = self._keep(frame, capture_us), 0.0
+            outcome = Novel(exemplar_id, None if decision.nearest is None else decision.nearest.novelty)
+            totals.novel_frames += 1
+        else:
+            exemplar_id, own_novelty = decision.stands_for_it.exemplar_id, decision.stands_for_it.novelty
+            outcome = Repeat(exemplar_id, own_novelty)
+            totals.repeat_frames += 1
+        sighting = self._sight(session, exemplar_id, policy, frame, capture_us, own_novelty)
+        kind = FrameKind.NOVEL if isinstance(outcome, Novel) else FrameKind.REPEAT
+        self.frames.append(
+            FrameRow(session.id, frame.seq, kind, repaired, pts_us, capture_us, sighting.id, outcome.novelty)
+        )
+        return Verdict(frame.seq, outcome, policy.revision, capture_us, repaired)
+
+    def _keep(self, frame: Encoded, capture_us: int) -> int:
+        exemplar_id = self.next_ids.exemplar
+        self.next_ids.exemplar += 1
+        self.exemplars.append(
+            NewExemplar(exemplar_id, frame.session_id, frame.seq, capture_us, frame.embedding, frame.thumbnail())
+        )
+        return exemplar_id
+
+    def _sight(
+        self, session: SessionState, exemplar_id: int, policy: Policy, frame: Encoded, capture_us: int, novelty: float
+    ) -> Sighting:
+        """Let the session's sighting grow by a frame, or open a new one."""
+        stay_id = self._stay(self.streams[session.stream_id], exemplar_id)
+        last = session.sighting
+        if last is not None and last.stay_id == stay_id and last.policy == policy:
+            if last.id not in self.sightings:
+                self.grown[last.id] = last
+            sighting = _grown(last, frame, capture_us, novelty)
+        else:
+            sighting = Sighting(
+                id=self.next_ids.sighting,
+                stay_id=stay_id,
+                stream_id=session.stream_id,
+                session_id=session.id,
+                exemplar_id=exemplar_id,
+                policy=policy,
+                first_seq=frame.seq,
+                last_seq=frame.seq,
+                start_us=capture_us,
+                end_us=capture_us,
+                frames=1,
+                largest_novelty=novelty,
+                mean=frame.embedding,
+            )
+            self.next_ids.sighting += 1
+        self.sightings[sighting.id] = sighting
+        session.sighting = sighting
+        return sighting
+
+    def _stay(self, stream: StreamState, exemplar_id: int) -> int:
+        """Find the exemplar's stay in the stream's open block, or open one; a full block is closed first."""
+        if exemplar_id in stream.open_stays:
+            return stream.open_stays[exemplar_id]
+        if stream.next_position % BLOCK_SIZE == 0:
+            stream.open_stays = {}
+        stay = Stay(self.next_ids.stay, stream.id, stream.next_position, exemplar_id)
+        self.next_ids.stay += 1
+        self.stays.append(stay)
+        stream.next_position += 1
+        stream.open_stays[exemplar_id] = stay.id
+        return stay.id
+
+
+def _increasing(pts_us: int, last_us: int | None) -> tuple[int, bool]:
+    """Repair a presentation time that does not increase."""
+    if last_us is None or pts_us > last_us:
+        return pts_us, False
+    return last_us + 1, True
+
+
+def _grown(sighting: Sighting, frame: Encoded, capture_us: int, novelty: float) -> Sighting:
+    """Add a frame to a sighting.
+
+    The running mean is kept in float32, as it is stored, so that a sighting that goes on after a restart ends with
+    the same bits. Its rounding error after n frames is about sqrt(n / 3) 2^-25 of a component.
+    """
+    frames = sighting.frames + 1
+    mean = sighting.mean + (frame.embedding - sighting.mean) / np.float32(frames)
+    return replace(
+        sighting,
+        last_seq=frame.seq,
+        start_us=min(sighting.start_us, capture_us),
+        end_us=max(sighting.end_us, capture_us),
+        frames=frames,
+        largest_novelty=max(sighting.largest_novelty, novelty),
+        mean=mean,
+    )

@@ -1,0 +1,264 @@
+"""Questions about frames, sightings and exemplars that are answered from the journal.
+
+A read-only connection of its own: a long listing does not hold up ingest.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from memory_store.errors import ExemplarNotFound, MemoryUnreadable, MomentNotFound
+from memory_store.journal import SIGHTING_COLUMNS, sighting_from, vector
+from memory_store.records import (
+    Clock,
+    Contents,
+    Embedding,
+    Exemplar,
+    ExemplarFacts,
+    FrameKind,
+    Novel,
+    Outcome,
+    Rejected,
+    Repeat,
+    ShownSighting,
+    Sighting,
+    Verdict,
+)
+from memory_store.scope import EARLIEST_US, LATEST_US, Scope
+
+Row = tuple  # type: ignore[type-arg]  # rows of SQLite; the columns stand in each query
+
+_SHOWN = """
+    SELECT g.id, s.name, g.exemplar_id, n.uuid, n.clock, g.threshold, g.start_us, g.end_us, g.frames,
+           g.largest_novelty, g.session_id, g.first_seq, g.last_seq
+    FROM sightings g JOIN streams s ON s.id = g.stream_id JOIN sessions n ON n.id = g.session_id
+"""
+
+
+class Reading:
+    """The reading side of a memory's file. Safe for several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._path = path
+        self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+
+    def close(self) -> None:
+        """Close the connection; waits for a question that is being answered."""
+        with self._lock:
+            self._connection.close()
+
+    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        try:
+            with self._lock:
+                return self._connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise MemoryUnreadable(f"cannot read {self._path}: {error}") from error
+
+    def verdicts(self, session_id: int, first_seq: int, last_seq: int) -> list[Verdict]:
+        """Give the verdicts of frames again, in order."""
+        rows = self._rows(
+            "SELECT f.seq, f.kind, f.pts_repaired, f.capture_us, f.novelty, g.exemplar_id, g.policy_revision,"
+            " r.reason, r.message FROM frames f LEFT JOIN sightings g ON g.id = f.sighting_id"
+            " LEFT JOIN rejections r ON r.session_id = f.session_id AND r.seq = f.seq"
+            " WHERE f.session_id = ? AND f.seq BETWEEN ? AND ? ORDER BY f.seq",
+            (session_id, first_seq, last_seq),
+        )
+        return [_verdict(row) for row in rows]
+
+    def counts(self, stream_id: int | None) -> Contents:
+        """Count frames and what was kept of them, for one stream or for all; without what the forest knows."""
+        only = "" if stream_id is None else " WHERE stream_id = :stream"
+        [row] = self._rows(
+            "SELECT coalesce(sum(novel_frames), 0), coalesce(sum(repeat_frames), 0), coalesce(sum(rejected_frames), 0),"
+            f" coalesce(sum(received_bytes), 0), (SELECT count(*) FROM sightings{only}) FROM sessions{only}",  # noqa: S608
+            {"stream": stream_id},  # type: ignore[arg-type]  # named values
+        )
+        novel, repeat, rejected, received, sightings = row
+        return Contents(novel, repeat, rejected, exemplars=novel, sightings=sightings, received_bytes=received)
+
+    def sightings_of_stay(self, stay_id: int) -> list[Sighting]:
+        """Read the sightings of a stay, oldest first."""
+        rows = self._rows(
+            f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE stay_id = ? ORDER BY id",  # noqa: S608  # a constant
+            (stay_id,),
+        )
+        return [sighting_from(row) for row in rows]
+
+    def extent_within(
+        self, session_id: int, seqs: tuple[int, int], exemplar_id: int, scope: Scope
+    ) -> tuple[int, int, int]:
+        """Count the frames of a part of a session that count towards an exemplar and lie within a scope's times.
+
+        Returns:
+            Their number, and their earliest and latest capture time (0 where there are none).
+        """
+        [(frames, first_us, last_us)] = self._rows(
+            "SELECT count(*), coalesce(min(f.capture_us), 0), coalesce(max(f.capture_us), 0)"
+            " FROM frames f JOIN sightings g ON g.id = f.sighting_id"
+            " WHERE f.session_id = ? AND f.seq BETWEEN ? AND ? AND g.exemplar_id = ? AND f.capture_us BETWEEN ? AND ?",
+            (session_id, *seqs, exemplar_id, scope.first_us, scope.last_us),
+        )
+        return frames, first_us, last_us
+
+    def sightings_of_exemplar(self, exemplar_id: int, scope: Scope) -> list[ShownSighting]:
+        """Read the sightings of an exemplar, cut to a scope, newest first."""
+        rows = self._rows(
+            f"{_SHOWN} WHERE g.exemplar_id = ? AND g.start_us <= ? AND g.end_us >= ? ORDER BY g.start_us DESC, g.id DESC",
+            (exemplar_id, scope.last_us, scope.first_us),
+        )
+        streams = None if scope.stream_ids is None else {name for name, in self._stream_names(scope.stream_ids)}
+        shown = [self._shown(row, scope) for row in rows if streams is None or row[1] in streams]
+        return [sighting for sighting in shown if sighting.frames]
+
+    def _stream_names(self, stream_ids: frozenset[int]) -> list[Row]:
+        marks = ", ".join("?" * len(stream_ids))
+        return self._rows(f"SELECT name FROM streams WHERE id IN ({marks})", tuple(stream_ids))  # noqa: S608  # marks
+
+    def _shown(self, row: Row, scope: Scope) -> ShownSighting:
+        *told, session_id, first_seq, last_seq = row
+        sighting_id, stream, exemplar_id, uuid, clock, threshold, start_us, end_us, frames, largest = told
+        if start_us < scope.first_us or end_us > scope.last_us:
+            frames, start_us, end_us = self.extent_within(session_id, (first_seq, last_seq), exemplar_id, scope)
+        return ShownSighting(
+            sighting_id, stream, exemplar_id, uuid, Clock(clock), threshold, start_us, end_us, frames, largest
+        )
+
+    def timeline(
+        self, stream_id: int, first_us: int, last_us: int, after: tuple[int, int] | None, limit: int
+    ) -> list[ShownSighting]:
+        """Read the sightings of a stream that overlap a range, whole, in order of start and id.
+
+        Args:
+            stream_id: the stream.
+            first_us: start of the range, included.
+            last_us: end of the range, included.
+            after: start and id of the last one already read.
+            limit: how many at most.
+        """
+        rows = self._rows(
+            f"{_SHOWN} WHERE g.stream_id = ? AND g.start_us <= ? AND g.end_us >= ? AND (g.start_us, g.id) > (?, ?)"
+            " ORDER BY g.start_us, g.id LIMIT ?",
+            (stream_id, last_us, first_us, *(after or (EARLIEST_US, 0)), limit),
+        )
+        return [self._shown(row, Scope()) for row in rows]
+
+    def exemplar_at(self, stream_id: int, time_us: int) -> int:
+        """Find what a stream showed at a time: the exemplar of its last frame at or before it.
+
+        Raises:
+            MomentNotFound: there is no such frame.
+        """
+        rows = self._rows(
+            "SELECT exemplar_id FROM sightings WHERE stream_id = ? AND start_us <= ?"
+            " ORDER BY min(end_us, ?) DESC, start_us DESC, id DESC LIMIT 1",
+            (stream_id, time_us, time_us),
+        )
+        if not rows:
+            raise MomentNotFound(f"the stream has no frame at or before {time_us} us")
+        return int(rows[0][0])
+
+    def exemplars(
+        self, *, after: int | None, limit: int, newest_first: bool, thumbnails: bool, embeddings: bool
+    ) -> list[Exemplar]:
+        """Read exemplars in the order of their ids.
+
+        Args:
+            after: the last id already read, None from the start.
+            limit: how many at most.
+            newest_first: from the largest id down.
+            thumbnails: read thumbnails too.
+            embeddings: read embeddings too.
+        """
+        order, beyond = ("DESC", "<") if newest_first else ("ASC", ">")
+        edge = after if after is not None else (LATEST_US if newest_first else 0)
+        return self._exemplars(f"e.id {beyond} ? ORDER BY e.id {order} LIMIT ?", (edge, limit), thumbnails, embeddings)
+
+    def exemplar(self, exemplar_id: int, *, thumbnail: bool, embedding: bool) -> Exemplar:
+        """Read one exemplar.
+
+        Raises:
+            ExemplarNotFound: there is none of this id.
+        """
+        found = self._exemplars("e.id = ?", (exemplar_id,), thumbnail, embedding)
+        if not found:
+            raise ExemplarNotFound(f"there is no exemplar {exemplar_id}")
+        return found[0]
+
+    def _exemplars(
+        self, where: str, values: Sequence[object], thumbnails: bool, embeddings: bool  # noqa: FBT001  # private
+    ) -> list[Exemplar]:
+        rows = self._rows(
+            "WITH e AS MATERIALIZED (SELECT e.id, e.session_id, e.seq, e.capture_us,"
+            f" {'e.embedding' if embeddings else 'NULL AS embedding'},"
+            f" {'(SELECT jpeg FROM thumbnails WHERE exemplar_id = e.id)' if thumbnails else 'NULL'} AS jpeg"
+            f" FROM exemplars e WHERE {where})"  # noqa: S608  # `where` is written above
+            " SELECT e.id, min(g.start_us), max(g.end_us), sum(g.end_us - g.start_us), sum(g.frames), count(*),"
+            " s.name, n.uuid, e.seq, e.capture_us, e.jpeg, e.embedding"
+            " FROM e JOIN sightings g ON g.exemplar_id = e.id JOIN sessions n ON n.id = e.session_id"
+            " JOIN streams s ON s.id = n.stream_id GROUP BY e.id",
+            values,
+        )
+        found = {row[0]: _exemplar(row) for row in rows}
+        order = -1 if "DESC" in where else 1
+        return [found[exemplar_id] for exemplar_id in sorted(found)[::order]]
+
+    def thumbnail(self, exemplar_id: int) -> bytes:
+        """Read a thumbnail.
+
+        Raises:
+            ExemplarNotFound: there is none of this id.
+        """
+        rows = self._rows("SELECT jpeg FROM thumbnails WHERE exemplar_id = ?", (exemplar_id,))
+        if not rows:
+            raise ExemplarNotFound(f"there is no exemplar {exemplar_id}")
+        return bytes(rows[0][0])
+
+
+def combined(
+    sightings: Sequence[tuple[Sighting, int]], exemplar: Embedding
+) -> Embedding:
+    """Give the mean of what lies within a scope of a stay's sightings.
+
+    Whole sightings stand by their means. Of a cut one no mean of the part is kept, and the mean of the whole would
+    let later frames show through: its part stands by the exemplar's embedding, which is within the threshold.
+
+    Args:
+        sightings: each with the number of its frames within the scope, at least one frame in all.
+        exemplar: float32 [D].
+    """
+    total = np.zeros(len(exemplar))
+    for sighting, frames in sightings:
+        stands = sighting.mean if frames == sighting.frames else exemplar
+        total += stands.astype(np.float64) * frames
+    mean: Embedding = (total / sum(frames for _, frames in sightings)).astype(np.float32)
+    return mean
+
+
+def _verdict(row: Row) -> Verdict:
+    seq, kind, repaired, capture_us, novelty, exemplar_id, revision, reason, message = row
+    outcome: Outcome
+    match FrameKind(kind):
+        case FrameKind.NOVEL:
+            outcome = Novel(exemplar_id, novelty)
+        case FrameKind.REPEAT:
+            outcome = Repeat(exemplar_id, novelty)
+        case FrameKind.REJECTED:
+            outcome = Rejected(reason, message)
+    return Verdict(seq, outcome, revision or 0, capture_us, bool(repaired))
+
+
+def _exemplar(row: Row) -> Exemplar:
+    *facts, stream, uuid, seq, capture_us, jpeg, embedding = row
+    return Exemplar(
+        ExemplarFacts(*facts),
+        stream,
+        uuid,
+        seq,
+        capture_us,
+        None if jpeg is None else bytes(jpeg),
+        None if embedding is None else vector(embedding),
+    )

@@ -1,0 +1,374 @@
+"""The values that go into a memory and come out of it. Times are microseconds, UTC since 1970."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Embedding = NDArray[np.float32]
+"""float32 [D], unit length."""
+
+
+class Clock(IntEnum):
+    """Where the capture times of a session come from; the values are stored."""
+
+    SESSION = 1
+    """Start of the session plus presentation time."""
+
+    SOURCE = 2
+    """Each frame carries its own."""
+
+
+class FrameKind(IntEnum):
+    """What became of a frame; the values are stored."""
+
+    NOVEL = 1
+    REPEAT = 2
+    REJECTED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A threshold in force, on record."""
+
+    revision: int
+    """Number of the record; grows with every change in a memory."""
+
+    threshold: float
+    """Frames with a novelty above it are novel; in (0, 2]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Novel:
+    """The frame became an exemplar."""
+
+    exemplar_id: int
+    """The exemplar it became."""
+
+    novelty: float | None
+    """Cosine distance to the nearest exemplar before it, None if there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The frame matched an exemplar."""
+
+    exemplar_id: int
+    """The exemplar it counts towards."""
+
+    novelty: float
+    """Cosine distance to that exemplar, at most the threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The frame could not be taken."""
+
+    reason: str
+    """A stable name of the reason."""
+
+    message: str
+    """What was expected and what came."""
+
+
+Outcome = Novel | Repeat | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A frame that was encoded, on its way into a memory."""
+
+    session_id: int
+    """As `Memory.open_session` gave it."""
+
+    seq: int
+    """Its number in the session."""
+
+    pts_us: int
+    """Presentation time from the start of the session."""
+
+    capture_us: int | None
+    """For clock SOURCE: when it was captured. None for clock SESSION."""
+
+    size_bytes: int
+    """Bytes it had when it was received."""
+
+    embedding: Embedding
+    """float32 [D], unit length."""
+
+    thumbnail: Callable[[], bytes]
+    """Makes the JPEG that is kept if the frame is novel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A frame that could not be encoded, on its way into the books."""
+
+    session_id: int
+    """As `Memory.open_session` gave it."""
+
+    seq: int
+    """Its number in the session."""
+
+    size_bytes: int
+    """Bytes it had when it was received."""
+
+    rejection: Rejected
+    """Why."""
+
+
+Arrival = Encoded | Unusable
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a frame, as it stands in the journal."""
+
+    seq: int
+    """The frame's number in its session."""
+
+    outcome: Outcome
+    """What became of it."""
+
+    policy_revision: int
+    """The record of the threshold that decided; 0 for rejected frames."""
+
+    capture_us: int | None
+    """Capture time it was filed under; None for rejected frames."""
+
+    pts_repaired: bool
+    """Its presentation time did not increase, and was set to one microsecond after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session as it stands when it is opened."""
+
+    id: int
+    """Its number in the memory."""
+
+    stream: str
+    """The stream it is a run of."""
+
+    clock: Clock
+    """Where its capture times come from."""
+
+    start_us: int
+    """Capture time of presentation time 0; for clock SOURCE the time of the first opening."""
+
+    next_seq: int
+    """The first number without a verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One stretch of capture time in which a stream showed what an exemplar stands for."""
+
+    id: int
+    """Its number in the memory; grows in the order of opening."""
+
+    stay_id: int
+    """The stay it belongs to."""
+
+    stream_id: int
+    """The stream."""
+
+    session_id: int
+    """The session."""
+
+    exemplar_id: int
+    """The exemplar."""
+
+    policy: Policy
+    """In force while it lasted."""
+
+    first_seq: int
+    """Its first frame."""
+
+    last_seq: int
+    """Its last frame."""
+
+    start_us: int
+    """Earliest capture time of its frames."""
+
+    end_us: int
+    """Latest capture time of its frames."""
+
+    frames: int
+    """Frames in it, at least 1."""
+
+    largest_novelty: float
+    """Largest cosine distance of its frames to the exemplar."""
+
+    mean: Embedding
+    """Mean of its frames' embeddings: float32 [D], shorter than 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownSighting:
+    """A sighting as it is told: with names, and cut to what was asked for."""
+
+    id: int
+    """Its number in the memory."""
+
+    stream: str
+    """Name of the stream."""
+
+    exemplar_id: int
+    """The exemplar."""
+
+    session_uuid: str
+    """The session."""
+
+    clock: Clock
+    """Where its capture times come from."""
+
+    threshold: float
+    """In force while it lasted."""
+
+    start_us: int
+    """Earliest capture time."""
+
+    end_us: int
+    """Latest capture time."""
+
+    frames: int
+    """Frames in it."""
+
+    largest_novelty: float
+    """Largest cosine distance of its frames to the exemplar, cut or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExemplarFacts:
+    """What is known of the frames that an exemplar stands for."""
+
+    exemplar_id: int
+    """The exemplar."""
+
+    first_us: int
+    """Earliest capture time."""
+
+    last_us: int
+    """Latest capture time."""
+
+    duration_us: int
+    """The lengths of its sightings, added up."""
+
+    frames: int
+    """Frames it stands for."""
+
+    sightings: int
+    """Sightings it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A kept embedding and where it came from."""
+
+    facts: ExemplarFacts
+    """What is known of the frames it stands for."""
+
+    stream: str
+    """The stream that was the first to show it."""
+
+    session_uuid: str
+    """The session of its own frame."""
+
+    seq: int
+    """The number of its own frame."""
+
+    capture_us: int
+    """Capture time of its own frame."""
+
+    thumbnail: bytes | None
+    """A JPEG; None if not asked for."""
+
+    embedding: Embedding | None
+    """float32 [D]; None if not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A count of what a memory or a stream holds."""
+
+    novel_frames: int = 0
+    """Frames that became an exemplar."""
+
+    repeat_frames: int = 0
+    """Frames that matched one."""
+
+    rejected_frames: int = 0
+    """Frames that could not be taken."""
+
+    counted_frames: int = 0
+    """Frames beneath all stays, counted there."""
+
+    exemplars: int = 0
+    """Exemplars kept; for a stream, those it was the first to show."""
+
+    stays: int = 0
+    """Leaves of the hierarchy."""
+
+    sightings: int = 0
+    """Sightings."""
+
+    received_bytes: int = 0
+    """Bytes of the pictures received."""
+
+    stored_bytes: int = 0
+    """Bytes on disk; 0 for streams."""
+
+    first_us: int | None = None
+    """Earliest capture time of a counted frame."""
+
+    last_us: int | None = None
+    """Latest capture time of a counted frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFacts:
+    """What a memory is."""
+
+    name: str
+    """Its name."""
+
+    encoder_version: str
+    """The version it is bound to."""
+
+    dimension: int
+    """D."""
+
+    created_us: int
+    """When it was created."""
+
+    policy: Policy
+    """In force where a stream has none of its own."""
+
+    contents: Contents
+    """What it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """What a stream is."""
+
+    name: str
+    """Its name."""
+
+    created_us: int
+    """When it was created."""
+
+    own_threshold: float | None
+    """Its own threshold, None if that of the memory holds."""
+
+    policy: Policy
+    """In force."""
+
+    own_revision: int
+    """The last record that concerns this stream alone, 0 if there is none."""
+
+    contents: Contents
+    """What it has shown."""
