@@ -1,12 +1,3 @@
 """From pixels to embeddings, and from embeddings to answers: the only package that computes with torch."""
 
-__all__ = [
-    "backbone",
-    "config",
-    "errors",
-    "frame_encoder",
-    "hierarchical_attention",
-    "picture",
-    "preprocess",
-    "version",
-]
+__all__ = ["config", "errors", "frame_encoder", "hierarchical_attention", "picture", "preprocess", "version"]

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-import openvino
 import torch
 from numpy.typing import NDArray
 
 from encoder.backbone import INPUT_SIDE_PIXELS, load_backbone
 from encoder.config import EncoderConfig
+from encoder.openvino_runtime import openvino
 from encoder.picture import Pixels
 from encoder.version import EncoderVersion
 

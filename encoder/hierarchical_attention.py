@@ -74,13 +74,14 @@ def attend(query: NDArray[np.float32], view: MemoryView, inverse_temperature: fl
 
     weights = [torch.softmax(log_masses[-1], 0)]  # from the top down
     for level in range(len(view.parents) - 1, -1, -1):
-        parents = torch.from_numpy(view.parents[level])
-        within = torch.exp(log_masses[level] - log_masses[level + 1][parents])  # [N_l], sums to 1 in each block
-        weights.append(within * weights[-1][parents])
+        block = torch.from_numpy(view.parents[level])  # [N_l], the place of each node's parent
+        within = torch.exp(log_masses[level] - log_masses[level + 1][block])  # [N_l], sums to 1 in each block
+        weights.append(within * weights[-1][block])
     weights.reverse()
 
     context = torch.zeros_like(scaled)  # [D]
-    for piece, share in zip(pieces, weights[0].float().split([len(piece) for piece in pieces]), strict=True):
+    shares = torch.split(weights[0].float(), [len(piece) for piece in pieces])
+    for piece, share in zip(pieces, shares, strict=True):
         context += share @ piece
     return Reading(
         context_vector=context.numpy(),

@@ -1,17 +1,3 @@
 """What is kept: exemplars, stays and sightings, in a journal (SQLite) and an index over it (FAISS)."""
 
-__all__ = [
-    "config",
-    "errors",
-    "forest",
-    "group",
-    "index",
-    "journal",
-    "memory",
-    "migrations",
-    "novelty",
-    "reading",
-    "records",
-    "scope",
-    "store",
-]
+__all__ = ["config", "errors", "facts", "memory", "records", "scope", "store"]

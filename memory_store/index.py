@@ -33,8 +33,7 @@ class ExemplarIndex:
         Raises:
             RuntimeError: there is no such exemplar.
         """
-        found: Embedding = self._index.reconstruct(exemplar_id)
-        return found
+        return np.asarray(self._index.reconstruct(exemplar_id))
 
     def propose(
         self, embedding: Embedding, number: int, among: NDArray[np.int64] | None = None
@@ -49,6 +48,6 @@ class ExemplarIndex:
         number = min(number, len(self) if among is None else len(among))
         if number < 1:
             return []
-        parameters = None if among is None else faiss.SearchParameters(sel=faiss.IDSelectorBatch(among))
+        parameters = None if among is None else faiss.SearchParameters(sel=faiss.IDSelectorBatch(among))  # type: ignore[call-arg]  # faiss takes attributes by name
         _, ids = self._index.search(embedding[None], number, params=parameters)
         return [(int(found), self.embedding(int(found))) for found in ids[0] if found >= 0]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from memory_store.forest import BLOCK_SIZE, Stay
 from memory_store.group import Group, NextIds, SessionState, StreamState
 from memory_store.migrations import migrate
 from memory_store.records import Clock, Embedding, Policy, Sighting
+
+Row = tuple[Any, ...]
+"""A row of SQLite; the columns stand in the query, and the schema is strict about their types."""
 
 SIGHTING_COLUMNS = (
     "id, stay_id, stream_id, session_id, exemplar_id, policy_revision, threshold, first_seq, last_seq,"
@@ -51,10 +55,10 @@ def blob(embedding: Embedding) -> bytes:
     return embedding.astype("<f4", copy=False).tobytes()
 
 
-def sighting_from(row: tuple[object, ...]) -> Sighting:
+def sighting_from(row: Row) -> Sighting:
     """Read a row of SIGHTING_COLUMNS."""
-    identity, policy, rest = row[:5], Policy(*row[5:7]), row[7:13]  # type: ignore[arg-type]  # the schema is STRICT
-    return Sighting(*identity, policy, *rest, vector(row[13]))  # type: ignore[arg-type]  # likewise
+    fields: Row = (*row[:5], Policy(*row[5:7]), *row[7:13], vector(row[13]))
+    return Sighting(*fields)
 
 
 class Journal:
@@ -94,9 +98,7 @@ class Journal:
             try:
                 migrate(connection)
                 with _transaction(connection):
-                    connection.execute(
-                        "INSERT INTO memory VALUES (1, ?, ?, ?)", (encoder_version, dimension, now_us())
-                    )
+                    connection.execute("INSERT INTO memory VALUES (1, ?, ?, ?)", (encoder_version, dimension, now_us()))
                     connection.execute("INSERT INTO policies VALUES (1, NULL, ?, ?)", (threshold, now_us()))
             finally:
                 connection.close()
@@ -155,7 +157,7 @@ class Journal:
                 [(s.id, s.stream_id, s.position, s.exemplar_id) for s in group.stays],
             )
             connection.executemany(
-                f"INSERT INTO sightings ({SIGHTING_COLUMNS}) VALUES ({', '.join('?' * 14)})"  # noqa: S608  # constants
+                f"INSERT INTO sightings ({SIGHTING_COLUMNS}) VALUES ({', '.join('?' * 14)})"
                 " ON CONFLICT (id) DO UPDATE SET last_seq = excluded.last_seq, start_us = excluded.start_us,"
                 " end_us = excluded.end_us, frames = excluded.frames, largest_novelty = excluded.largest_novelty,"
                 " mean = excluded.mean",
@@ -221,8 +223,7 @@ class Journal:
         if row is None:
             return None
         latest = self._connection.execute(
-            f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE session_id = ?"  # noqa: S608  # a constant
-            " ORDER BY id DESC LIMIT 1",
+            f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE session_id = ? ORDER BY id DESC LIMIT 1",
             (row[0],),
         ).fetchone()
         session_id, clock, start_us, next_seq, last_pts_us = row
@@ -236,9 +237,7 @@ class Journal:
             StoreUnavailable: the disk refused; nothing was written.
         """
         with self._writing() as connection:
-            connection.execute(
-                "INSERT INTO policies VALUES (?, ?, ?, ?)", (revision, stream_id, threshold, now_us())
-            )
+            connection.execute("INSERT INTO policies VALUES (?, ?, ?, ?)", (revision, stream_id, threshold, now_us()))
 
     def policies(self) -> list[tuple[int, int | None, float | None]]:
         """Read the records of thresholds, (revision, stream, threshold), oldest first."""
@@ -286,7 +285,7 @@ class Journal:
         )
         for row in stays:
             sightings = self._connection.execute(
-                f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE stay_id = ? ORDER BY id",  # noqa: S608  # a constant
+                f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE stay_id = ? ORDER BY id",
                 (row[0],),
             )
             yield Stay(*row), [sighting_from(sighting) for sighting in sightings]

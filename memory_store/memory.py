@@ -26,29 +26,17 @@ from memory_store.errors import (
     StreamExists,
     StreamNotFound,
 )
-from memory_store.forest import Forest, Leaves
+from memory_store.facts import Contents, ExemplarFacts, MemoryFacts, ShownSighting, StreamFacts
+from memory_store.forest import Forest
 from memory_store.group import Group, SessionState, StreamState
 from memory_store.index import PROPOSALS, ExemplarIndex
 from memory_store.journal import Journal, now_us
 from memory_store.novelty import Neighbour, distance, nearest
-from memory_store.reading import Reading, combined
-from memory_store.records import (
-    Arrival,
-    Clock,
-    Contents,
-    Embedding,
-    Encoded,
-    ExemplarFacts,
-    MemoryFacts,
-    Policy,
-    Session,
-    ShownSighting,
-    StreamFacts,
-    Unusable,
-    Verdict,
-)
+from memory_store.policies import Policies
+from memory_store.reading import Reading
+from memory_store.records import Arrival, Clock, Embedding, Encoded, Policy, Session, Unusable, Verdict
 from memory_store.scope import Scope
-from memory_store.view import View, view_of
+from memory_store.view import View, view_of, within
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,10 +67,7 @@ class Memory:
         self._streams = {stream.id: stream for stream in self._journal.streams()}
         self._sessions: dict[int, SessionState] = {}
         self._next_ids = self._journal.next_ids()
-        self._policies: dict[int | None, Policy] = {}
-        self._own_revisions: dict[int | None, int] = {}
-        for record in self._journal.policies():
-            self._put_in_force(*record)
+        self._policies = Policies(self._journal.policies())
         self._index = ExemplarIndex(self.identity.dimension)
         for ids, embeddings in self._journal.exemplars(_LOAD_BATCH):
             self._index.add(ids, embeddings)
@@ -96,13 +81,6 @@ class Memory:
             self._refusal = refusal
             self.reading.close()
             self._journal.close()
-
-    def _put_in_force(self, revision: int, stream_id: int | None, threshold: float | None) -> None:
-        self._own_revisions[stream_id] = revision
-        if threshold is None:
-            self._policies.pop(stream_id, None)
-        else:
-            self._policies[stream_id] = Policy(revision, threshold)
 
     # The frame's way
 
@@ -129,7 +107,7 @@ class Memory:
             if state is None or state.clock != clock:
                 raise SessionMismatch(f"expected the clock that session {uuid} was first opened with, got {clock.name}")
             self._sessions[state.id] = state
-            return Session(state.id, stream, clock, state.start_us, state.next_seq)
+            return Session(state.id, stream, clock, state.start_us, state.next_seq, self._policies.in_force(stream_id))
 
     def close_session(self, session_id: int) -> None:
         """Forget where a session stands; it can be opened again."""
@@ -178,7 +156,7 @@ class Memory:
             return nearest(embedding, [*self._index.propose(embedding, PROPOSALS), *pending.items()])
 
         stream_id = group.sessions[arrival.session_id].stream_id
-        return group.count(arrival, self._policy(stream_id), stored, look)
+        return group.count(arrival, self._policies.in_force(stream_id), stored, look)
 
     def _take_in(self, group: Group) -> None:
         """Let the copies follow the journal; if they cannot, nothing may be built on them any more."""
@@ -211,9 +189,6 @@ class Memory:
 
     # Policies and names
 
-    def _policy(self, stream_id: int | None) -> Policy:
-        return self._policies.get(stream_id) or self._policies[None]
-
     def policy(self, stream: str | None = None) -> Policy:
         """Give the policy in force for a stream, or where a stream has none of its own.
 
@@ -221,7 +196,7 @@ class Memory:
             StreamNotFound: there is no such stream.
         """
         with self._lock:
-            return self._policy(None if stream is None else self._stream_state(stream).id)
+            return self._policies.in_force(None if stream is None else self._stream_state(stream).id)
 
     def set_threshold(self, stream: str | None, threshold: float | None, expected_revision: int | None = None) -> None:
         """Change the threshold of a stream (None: back to that of the memory) or of the memory.
@@ -239,12 +214,12 @@ class Memory:
         with self._lock:
             self._check_usable()
             stream_id = None if stream is None else self._stream_state(stream).id
-            own = self._own_revisions.get(stream_id, 0)
+            own = self._policies.last_revision(stream_id)
             if expected_revision is not None and expected_revision != own:
                 raise PolicyChanged(f"expected revision {expected_revision}, found {own}")
-            revision = max(self._own_revisions.values()) + 1
-            self._journal.add_policy(revision, stream_id, threshold)
-            self._put_in_force(revision, stream_id, threshold)
+            record = (self._policies.next_revision, stream_id, threshold)
+            self._journal.add_policy(*record)
+            self._policies.put(*record)
 
     def create_stream(self, name: str, threshold: float | None) -> None:
         """Add a stream ahead of its first session.
@@ -304,38 +279,11 @@ class Memory:
     def view(self, scope: Scope) -> View:
         """Take the stays within a scope, with the blocks above them, as they are now.
 
-        Stays that the scope cuts count only the frames within it (see `memory_store.reading.combined`).
+        Stays that the scope cuts count only the frames within it (see `memory_store.view.within`).
         """
         with self._lock:
             leaves = self._forest.leaves()
-        if scope.is_everything:
-            return view_of(leaves)
-        first_us, last_us = leaves.facts.column("first_us"), leaves.facts.column("last_us")
-        overlaps = (last_us >= scope.first_us) & (first_us <= scope.last_us)
-        if scope.stream_ids is not None:
-            overlaps &= np.isin(leaves.facts.column("stream_id"), list(scope.stream_ids))
-        inside = overlaps & (first_us >= scope.first_us) & (last_us <= scope.last_us)
-        chosen = leaves.rows(inside)
-        for stay_id, stream_id, position, exemplar_id in leaves.facts.names(overlaps & ~inside):
-            chosen = self._with_cut_stay(chosen, (stay_id, stream_id, position, exemplar_id), scope)
-        return view_of(chosen)
-
-    def _with_cut_stay(self, leaves: Leaves, stay: tuple[int, int, int, int], scope: Scope) -> Leaves:
-        parts, extents = [], []
-        for sighting in self.reading.sightings_of_stay(stay[0]):
-            if sighting.start_us >= scope.first_us and sighting.end_us <= scope.last_us:
-                extent = (sighting.frames, sighting.start_us, sighting.end_us)
-            else:
-                seqs = (sighting.first_seq, sighting.last_seq)
-                extent = self.reading.extent_within(sighting.session_id, seqs, sighting.exemplar_id, scope)
-            if extent[0]:
-                parts.append((sighting, extent[0]))
-                extents.append(extent)
-        if not parts:
-            return leaves
-        frames, starts, ends = zip(*extents, strict=True)
-        mean = combined(parts, self.embedding(stay[3]))
-        return leaves.with_row((*stay, sum(frames), min(starts), max(ends)), mean)
+        return view_of(leaves if scope.is_everything else within(leaves, scope, self.reading, self.embedding))
 
     def nearest(self, embedding: Embedding, view: View, number: int) -> list[Neighbour]:
         """Find the exemplars of a view that are most similar to an embedding, most similar first, exactly."""
@@ -370,7 +318,7 @@ class Memory:
                 self.identity.encoder_version,
                 self.identity.dimension,
                 self.identity.created_us,
-                self._policy(None),
+                self._policies.in_force(None),
                 replace(contents, stored_bytes=self._journal.size_bytes()),
             )
 
@@ -382,13 +330,13 @@ class Memory:
         """
         with self._lock:
             stream = self._stream_state(name)
-            own = self._policies.get(stream.id)
+            own = self._policies.own(stream.id)
             return StreamFacts(
                 name,
                 stream.created_us,
                 None if own is None else own.threshold,
-                self._policy(stream.id),
-                self._own_revisions.get(stream.id, 0),
+                self._policies.in_force(stream.id),
+                self._policies.last_revision(stream.id),
                 self._contents(stream.id),
             )
 

@@ -8,28 +8,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from memory_store.errors import ExemplarNotFound, MemoryUnreadable, MomentNotFound
-from memory_store.journal import SIGHTING_COLUMNS, sighting_from, vector
-from memory_store.records import (
-    Clock,
-    Contents,
-    Embedding,
-    Exemplar,
-    ExemplarFacts,
-    FrameKind,
-    Novel,
-    Outcome,
-    Rejected,
-    Repeat,
-    ShownSighting,
-    Sighting,
-    Verdict,
-)
+from memory_store.facts import Contents, Exemplar, ExemplarFacts, ShownSighting
+from memory_store.journal import SIGHTING_COLUMNS, Row, sighting_from, vector
+from memory_store.records import Clock, FrameKind, Novel, Outcome, Rejected, Repeat, Sighting, Verdict
 from memory_store.scope import EARLIEST_US, LATEST_US, Scope
-
-Row = tuple  # type: ignore[type-arg]  # rows of SQLite; the columns stand in each query
 
 _SHOWN = """
     SELECT g.id, s.name, g.exemplar_id, n.uuid, n.clock, g.threshold, g.start_us, g.end_us, g.frames,
@@ -51,7 +34,7 @@ class Reading:
         with self._lock:
             self._connection.close()
 
-    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+    def _rows(self, sql: str, values: Sequence[object] | dict[str, object] = ()) -> list[Row]:
         try:
             with self._lock:
                 return self._connection.execute(sql, values).fetchall()
@@ -74,8 +57,8 @@ class Reading:
         only = "" if stream_id is None else " WHERE stream_id = :stream"
         [row] = self._rows(
             "SELECT coalesce(sum(novel_frames), 0), coalesce(sum(repeat_frames), 0), coalesce(sum(rejected_frames), 0),"
-            f" coalesce(sum(received_bytes), 0), (SELECT count(*) FROM sightings{only}) FROM sessions{only}",  # noqa: S608
-            {"stream": stream_id},  # type: ignore[arg-type]  # named values
+            f" coalesce(sum(received_bytes), 0), (SELECT count(*) FROM sightings{only}) FROM sessions{only}",
+            {"stream": stream_id},
         )
         novel, repeat, rejected, received, sightings = row
         return Contents(novel, repeat, rejected, exemplars=novel, sightings=sightings, received_bytes=received)
@@ -83,7 +66,7 @@ class Reading:
     def sightings_of_stay(self, stay_id: int) -> list[Sighting]:
         """Read the sightings of a stay, oldest first."""
         rows = self._rows(
-            f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE stay_id = ? ORDER BY id",  # noqa: S608  # a constant
+            f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE stay_id = ? ORDER BY id",
             (stay_id,),
         )
         return [sighting_from(row) for row in rows]
@@ -107,16 +90,17 @@ class Reading:
     def sightings_of_exemplar(self, exemplar_id: int, scope: Scope) -> list[ShownSighting]:
         """Read the sightings of an exemplar, cut to a scope, newest first."""
         rows = self._rows(
-            f"{_SHOWN} WHERE g.exemplar_id = ? AND g.start_us <= ? AND g.end_us >= ? ORDER BY g.start_us DESC, g.id DESC",
+            f"{_SHOWN} WHERE g.exemplar_id = ? AND g.start_us <= ? AND g.end_us >= ?"
+            " ORDER BY g.start_us DESC, g.id DESC",
             (exemplar_id, scope.last_us, scope.first_us),
         )
-        streams = None if scope.stream_ids is None else {name for name, in self._stream_names(scope.stream_ids)}
+        streams = None if scope.stream_ids is None else {name for (name,) in self._stream_names(scope.stream_ids)}
         shown = [self._shown(row, scope) for row in rows if streams is None or row[1] in streams]
         return [sighting for sighting in shown if sighting.frames]
 
     def _stream_names(self, stream_ids: frozenset[int]) -> list[Row]:
         marks = ", ".join("?" * len(stream_ids))
-        return self._rows(f"SELECT name FROM streams WHERE id IN ({marks})", tuple(stream_ids))  # noqa: S608  # marks
+        return self._rows(f"SELECT name FROM streams WHERE id IN ({marks})", tuple(stream_ids))
 
     def _shown(self, row: Row, scope: Scope) -> ShownSighting:
         *told, session_id, first_seq, last_seq = row
@@ -175,7 +159,12 @@ class Reading:
         """
         order, beyond = ("DESC", "<") if newest_first else ("ASC", ">")
         edge = after if after is not None else (LATEST_US if newest_first else 0)
-        return self._exemplars(f"e.id {beyond} ? ORDER BY e.id {order} LIMIT ?", (edge, limit), thumbnails, embeddings)
+        return self._exemplars(
+            f"e.id {beyond} ? ORDER BY e.id {order} LIMIT ?",
+            (edge, limit),
+            thumbnails=thumbnails,
+            embeddings=embeddings,
+        )
 
     def exemplar(self, exemplar_id: int, *, thumbnail: bool, embedding: bool) -> Exemplar:
         """Read one exemplar.
@@ -183,19 +172,24 @@ class Reading:
         Raises:
             ExemplarNotFound: there is none of this id.
         """
-        found = self._exemplars("e.id = ?", (exemplar_id,), thumbnail, embedding)
+        found = self._exemplars("e.id = ?", (exemplar_id,), thumbnails=thumbnail, embeddings=embedding)
         if not found:
             raise ExemplarNotFound(f"there is no exemplar {exemplar_id}")
         return found[0]
 
     def _exemplars(
-        self, where: str, values: Sequence[object], thumbnails: bool, embeddings: bool  # noqa: FBT001  # private
+        self,
+        where: str,
+        values: Sequence[object],
+        *,
+        thumbnails: bool,
+        embeddings: bool,
     ) -> list[Exemplar]:
         rows = self._rows(
             "WITH e AS MATERIALIZED (SELECT e.id, e.session_id, e.seq, e.capture_us,"
             f" {'e.embedding' if embeddings else 'NULL AS embedding'},"
             f" {'(SELECT jpeg FROM thumbnails WHERE exemplar_id = e.id)' if thumbnails else 'NULL'} AS jpeg"
-            f" FROM exemplars e WHERE {where})"  # noqa: S608  # `where` is written above
+            f" FROM exemplars e WHERE {where})"
             " SELECT e.id, min(g.start_us), max(g.end_us), sum(g.end_us - g.start_us), sum(g.frames), count(*),"
             " s.name, n.uuid, e.seq, e.capture_us, e.jpeg, e.embedding"
             " FROM e JOIN sightings g ON g.exemplar_id = e.id JOIN sessions n ON n.id = e.session_id"
@@ -216,26 +210,6 @@ class Reading:
         if not rows:
             raise ExemplarNotFound(f"there is no exemplar {exemplar_id}")
         return bytes(rows[0][0])
-
-
-def combined(
-    sightings: Sequence[tuple[Sighting, int]], exemplar: Embedding
-) -> Embedding:
-    """Give the mean of what lies within a scope of a stay's sightings.
-
-    Whole sightings stand by their means. Of a cut one no mean of the part is kept, and the mean of the whole would
-    let later frames show through: its part stands by the exemplar's embedding, which is within the threshold.
-
-    Args:
-        sightings: each with the number of its frames within the scope, at least one frame in all.
-        exemplar: float32 [D].
-    """
-    total = np.zeros(len(exemplar))
-    for sighting, frames in sightings:
-        stands = sighting.mean if frames == sighting.frames else exemplar
-        total += stands.astype(np.float64) * frames
-    mean: Embedding = (total / sum(frames for _, frames in sightings)).astype(np.float32)
-    return mean
 
 
 def _verdict(row: Row) -> Verdict:

@@ -1,11 +1,15 @@
 """What attention is handed for a query: the stays within its scope, and the blocks above them."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memory_store.forest import BLOCK_SIZE, Leaves
+from memory_store.reading import Reading
+from memory_store.records import Embedding, Sighting
+from memory_store.scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +92,59 @@ def _blocks_over(children: Nodes) -> tuple[NDArray[np.int64], Nodes]:
     last_us = np.full(len(blocks), np.iinfo(np.int64).min)
     np.maximum.at(last_us, parents, children.last_us)
     return parents, Nodes(blocks[:, 0], blocks[:, 1], frames, first_us, last_us)
+
+
+def within(leaves: Leaves, scope: Scope, reading: Reading, stored: Callable[[int], Embedding]) -> Leaves:
+    """Take the stays within a scope; those that it cuts count only their frames within it.
+
+    A cut stay is put together from its sightings. Whole sightings stand by their means. Of a cut sighting no mean of
+    the part is kept, and the mean of the whole would let frames beyond the cut show through: its part stands by the
+    exemplar's embedding, which is within the threshold of each of them.
+
+    Args:
+        leaves: all stays.
+        scope: what counts.
+        reading: the sightings.
+        stored: gives the embedding of an exemplar.
+    """
+    first_us, last_us = leaves.facts.column("first_us"), leaves.facts.column("last_us")
+    overlaps = (last_us >= scope.first_us) & (first_us <= scope.last_us)
+    if scope.stream_ids is not None:
+        overlaps &= np.isin(leaves.facts.column("stream_id"), list(scope.stream_ids))
+    inside = overlaps & (first_us >= scope.first_us) & (last_us <= scope.last_us)
+    chosen = leaves.rows(inside)
+    for name in leaves.facts.names(overlaps & ~inside):
+        parts = [part for part in _parts(reading, name[0], scope) if part.frames]
+        if parts:
+            frames = sum(part.frames for part in parts)
+            extent = (min(part.first_us for part in parts), max(part.last_us for part in parts))
+            chosen = chosen.with_row((*name, frames, *extent), _mean(parts, stored(name[3])))
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What lies within a scope of a sighting."""
+
+    sighting: Sighting
+    frames: int
+    first_us: int
+    last_us: int
+
+
+def _parts(reading: Reading, stay_id: int, scope: Scope) -> Iterator[_Part]:
+    for sighting in reading.sightings_of_stay(stay_id):
+        if scope.first_us <= sighting.start_us and sighting.end_us <= scope.last_us:
+            yield _Part(sighting, sighting.frames, sighting.start_us, sighting.end_us)
+        else:
+            seqs = (sighting.first_seq, sighting.last_seq)
+            yield _Part(sighting, *reading.extent_within(sighting.session_id, seqs, sighting.exemplar_id, scope))
+
+
+def _mean(parts: Sequence[_Part], exemplar: Embedding) -> Embedding:
+    total = np.zeros(len(exemplar))  # [D], float64
+    for part in parts:
+        stands = part.sighting.mean if part.frames == part.sighting.frames else exemplar
+        total += stands.astype(np.float64) * part.frames
+    mean: Embedding = (total / sum(part.frames for part in parts)).astype(np.float32)
+    return mean

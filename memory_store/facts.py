@@ -1,0 +1,173 @@
+"""What a memory tells about itself: sightings, exemplars, counts. Times are microseconds, UTC since 1970."""
+
+from dataclasses import dataclass
+
+from memory_store.records import Clock, Embedding, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class ShownSighting:
+    """A sighting as it is told: with names, and cut to what was asked for."""
+
+    id: int
+    """Its number in the memory."""
+
+    stream: str
+    """Name of the stream."""
+
+    exemplar_id: int
+    """The exemplar."""
+
+    session_uuid: str
+    """The session."""
+
+    clock: Clock
+    """Where its capture times come from."""
+
+    threshold: float
+    """In force while it lasted."""
+
+    start_us: int
+    """Earliest capture time."""
+
+    end_us: int
+    """Latest capture time."""
+
+    frames: int
+    """Frames in it."""
+
+    largest_novelty: float
+    """Largest cosine distance of its frames to the exemplar, cut or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExemplarFacts:
+    """What is known of the frames that an exemplar stands for."""
+
+    exemplar_id: int
+    """The exemplar."""
+
+    first_us: int
+    """Earliest capture time."""
+
+    last_us: int
+    """Latest capture time."""
+
+    duration_us: int
+    """The lengths of its sightings, added up."""
+
+    frames: int
+    """Frames it stands for."""
+
+    sightings: int
+    """Sightings it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A kept embedding and where it came from."""
+
+    facts: ExemplarFacts
+    """What is known of the frames it stands for."""
+
+    stream: str
+    """The stream that was the first to show it."""
+
+    session_uuid: str
+    """The session of its own frame."""
+
+    seq: int
+    """The number of its own frame."""
+
+    capture_us: int
+    """Capture time of its own frame."""
+
+    thumbnail: bytes | None
+    """A JPEG; None if not asked for."""
+
+    embedding: Embedding | None
+    """float32 [D]; None if not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A count of what a memory or a stream holds."""
+
+    novel_frames: int = 0
+    """Frames that became an exemplar."""
+
+    repeat_frames: int = 0
+    """Frames that matched one."""
+
+    rejected_frames: int = 0
+    """Frames that could not be taken."""
+
+    counted_frames: int = 0
+    """Frames beneath all stays, counted there."""
+
+    exemplars: int = 0
+    """Exemplars kept; for a stream, those it was the first to show."""
+
+    stays: int = 0
+    """Leaves of the hierarchy."""
+
+    sightings: int = 0
+    """Sightings."""
+
+    received_bytes: int = 0
+    """Bytes of the pictures received."""
+
+    stored_bytes: int = 0
+    """Bytes on disk; 0 for streams."""
+
+    first_us: int | None = None
+    """Earliest capture time of a counted frame."""
+
+    last_us: int | None = None
+    """Latest capture time of a counted frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFacts:
+    """What a memory is."""
+
+    name: str
+    """Its name."""
+
+    encoder_version: str
+    """The version it is bound to."""
+
+    dimension: int
+    """D."""
+
+    created_us: int
+    """When it was created."""
+
+    policy: Policy
+    """In force where a stream has none of its own."""
+
+    contents: Contents
+    """What it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """What a stream is."""
+
+    name: str
+    """Its name."""
+
+    created_us: int
+    """When it was created."""
+
+    own_threshold: float | None
+    """Its own threshold, None if that of the memory holds."""
+
+    policy: Policy
+    """In force."""
+
+    own_revision: int
+    """The last record that concerns this stream alone, 0 if there is none."""
+
+    contents: Contents
+    """What it has shown."""

@@ -1,0 +1,134 @@
+"""Builds the service, starts it, stops it: the only place where its parts meet."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+
+from framekeep.v1 import video_memory_pb2 as pb
+from framekeep.v1 import video_memory_pb2_grpc as pb_grpc
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from encoder.config import MAX_PICTURE_SIDE_PIXELS
+from encoder.frame_encoder import FrameEncoder, OpenVinoEncoder
+from memory_store.store import MemoryStore
+from service.config import ServiceConfig
+from service.encoding import Encoding
+from service.ingest import Ingest
+from service.query import Queries
+from service.resources import Resources
+from service.servicer import Servicer, limits_of
+
+_LOG = logging.getLogger(__name__)
+
+STOP_SECONDS = 30.0
+"""Calls that have not ended so long after the stop began are cut off; nothing acknowledged depends on them."""
+
+MESSAGE_OVERHEAD_BYTES = 2**20
+"""Room in a message for everything but the picture."""
+
+KEEPALIVE_MS = 20_000
+"""Pings on idle connections, so that half-open ones are noticed."""
+
+
+class ListenError(Exception):
+    """The address cannot be listened on."""
+
+
+class App:
+    """A running server."""
+
+    def __init__(self, config: ServiceConfig, encoder: FrameEncoder, store: MemoryStore) -> None:
+        """Build the parts; needs a running event loop. `store` is closed by `stop`."""
+        self._config = config
+        self._store = store
+        self._encoding = Encoding(encoder)
+        self._ingest = Ingest(store, self._encoding, config.server.max_sessions)
+        message_bytes = 3 * config.encoder.max_picture_pixels + MESSAGE_OVERHEAD_BYTES
+        servicer = Servicer(
+            Resources(store, encoder.version),
+            self._ingest,
+            Queries(store, self._encoding),
+            limits_of(config.encoder.max_picture_pixels, MAX_PICTURE_SIDE_PIXELS, message_bytes),
+        )
+        self._health = health.aio.HealthServicer()
+        self._server = aio.server(
+            options=[
+                ("grpc.max_receive_message_length", message_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+                ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+            ]
+        )
+        pb_grpc.add_VideoMemoryServiceServicer_to_server(servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        name = pb.DESCRIPTOR.services_by_name["VideoMemoryService"].full_name
+        self._names = ("", name)
+        reflection.enable_server_reflection((name, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+
+    async def start(self) -> str:
+        """Listen and serve.
+
+        Returns:
+            The address listened on, HOST:PORT with the real port.
+
+        Raises:
+            ListenError: the port is in use, or the address is not one of this machine.
+        """
+        host, _, wanted = self._config.server.listen.rpartition(":")
+        try:
+            port = self._server.add_insecure_port(f"{host}:{wanted}")
+        except RuntimeError as error:
+            raise ListenError(f"cannot listen on {host}:{wanted}: is it in use?") from error
+        await self._server.start()
+        for name in self._names:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return f"{host}:{port}"
+
+    async def stop(self) -> None:
+        """Stop: refuse new calls, commit and answer what is in flight, then close everything, in this order."""
+        await self._health.enter_graceful_shutdown()
+        await self._ingest.stop()
+        await self._server.stop(STOP_SECONDS)
+        await self._ingest.finish()
+        await self._encoding.close()
+        await asyncio.to_thread(self._store.close)
+
+
+async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
+    """Run a server until SIGINT or SIGTERM.
+
+    Args:
+        config: the settings.
+        announce: told the address once calls are answered.
+
+    Raises:
+        DataFolderInUse, StoreUnavailable, WeightsUnreadable, ListenError: the server did not start.
+    """
+    store = MemoryStore(config.server.data, config.memory)
+    try:
+        encoder = await asyncio.to_thread(OpenVinoEncoder, config.encoder)
+    except BaseException:
+        store.close()
+        raise
+    app = App(config, encoder, store)
+    try:
+        stopping = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        address = await app.start()
+        _LOG.info("listening on %s, encoder %s", address, encoder.version)
+        announce(address)
+        await stopping.wait()
+        _LOG.info("stopping")
+    finally:
+        await app.stop()
+
+
+def configure_logging() -> None:
+    """Write log lines to standard error."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

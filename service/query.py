@@ -1,0 +1,239 @@
+"""The query's way: from a subject to the most similar exemplars, and to what attention returns over all stays."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.hierarchical_attention import Reading, attend
+from encoder.picture import Picture
+from encoder.version import EncoderVersion
+from memory_store.facts import ExemplarFacts, ShownSighting
+from memory_store.memory import Memory
+from memory_store.novelty import Neighbour
+from memory_store.records import Embedding
+from memory_store.scope import EARLIEST_US, LATEST_US, Scope
+from memory_store.store import MemoryStore
+from memory_store.view import View
+from service.encoding import Encoding
+from service.errors import EncoderMismatch, InvalidField
+from service.ingest import check_version
+
+MAX_SIGHTINGS = 100
+"""Sightings told with a match; their number is told in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class LikePicture:
+    """Ask for what a picture shows."""
+
+    read: Callable[[], Picture]
+
+
+@dataclass(frozen=True, slots=True)
+class LikeEmbedding:
+    """Ask for what is like an embedding."""
+
+    values: NDArray[np.float32]
+    encoder_version: str
+    """Empty if it was not stated."""
+
+
+@dataclass(frozen=True, slots=True)
+class LikeExemplar:
+    """Ask for what is like an exemplar."""
+
+    exemplar_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LikeMoment:
+    """Ask for what is like what a stream showed at a time."""
+
+    stream: str
+    time_us: int
+
+
+Subject = LikePicture | LikeEmbedding | LikeExemplar | LikeMoment
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a memory."""
+
+    memory: str
+    subject: Subject
+    first_us: int | None
+    """Earliest capture time that counts."""
+    end_us: int | None
+    """First capture time that counts no more."""
+    as_of_us: int | None
+    """Latest capture time that counts."""
+    streams: tuple[str, ...]
+    """Streams that count; empty for all."""
+    inverse_temperature: float
+    top: int
+    thumbnails: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An exemplar like the subject, with what is known of it within the scope."""
+
+    similarity: float
+    facts: ExemplarFacts
+    sightings: list[ShownSighting]
+    thumbnail: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttendedBlock:
+    """A block and its share of the attention."""
+
+    stream: str
+    index: int
+    weight: float
+    first_us: int
+    last_us: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What attention returned."""
+
+    context_vector: Embedding
+    levels: list[tuple[int, list[AttendedBlock]]]
+    """From the top down: how many blocks a level has, and those with the largest weights."""
+    exemplars: list[tuple[int, float]]
+    """Exemplars and their weights, largest first."""
+    frames: int
+    stays: int
+    effective_stays: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a question."""
+
+    question: Question
+    seen: bool
+    threshold: float
+    matches: list[Match]
+    attention: Attention | None
+
+
+class Queries:
+    """Answers questions. Reads only."""
+
+    def __init__(self, store: MemoryStore, encoding: Encoding) -> None:
+        self._store = store
+        self._encoding = encoding
+
+    @property
+    def version(self) -> EncoderVersion:
+        """The version of the encoder."""
+        return self._encoding.version
+
+    async def encode(self, read: Callable[[], Picture]) -> Embedding:
+        """Encode a picture: float32 [D], unit length."""
+        return await self._encoding.embed(await self._encoding.prepare(read))
+
+    async def answer(self, question: Question) -> Answer:
+        """Answer a question.
+
+        Raises:
+            MemoryNotFound, StreamNotFound, ExemplarNotFound, MomentNotFound: as they say.
+            EncoderError: the picture cannot be used.
+            EmbeddingError: the embedding cannot be used.
+            EncoderMismatch: the subject and the memory belong to different encoder versions.
+        """
+        memory = await asyncio.to_thread(self._store.get, question.memory)
+        match question.subject:
+            case LikePicture(read):
+                check_version(memory, self._encoding)
+                embedding = await self.encode(read)
+            case LikeEmbedding(values, version):
+                embedding = _given(memory, values, version)
+            case LikeExemplar(exemplar_id):
+                embedding = await asyncio.to_thread(memory.embedding, exemplar_id)
+            case LikeMoment(stream, time_us):
+                embedding = await asyncio.to_thread(_shown_at, memory, stream, time_us)
+        return await asyncio.to_thread(_answer, memory, embedding, question)
+
+
+def _given(memory: Memory, values: NDArray[np.float32], version: str) -> Embedding:
+    if version and version != memory.identity.encoder_version:
+        raise EncoderMismatch(f"expected an embedding of {memory.identity.encoder_version}, got one of {version}")
+    length = float(np.linalg.norm(values.astype(np.float64)))
+    if not (np.isfinite(length) and length > 0):
+        raise InvalidField("embedding", f"expected a vector with a direction, got length {length}")
+    unit: Embedding = (values.astype(np.float64) / length).astype(np.float32)
+    return unit
+
+
+def _shown_at(memory: Memory, stream: str, time_us: int) -> Embedding:
+    return memory.embedding(memory.reading.exemplar_at(memory.stream_id(stream), time_us))
+
+
+def _answer(memory: Memory, embedding: Embedding, question: Question) -> Answer:
+    policy = memory.policy(question.streams[0] if len(question.streams) == 1 else None)
+    scope = _scope(memory, question)
+    view = memory.view(scope)
+    neighbours = memory.nearest(embedding, view, question.top)
+    matches = [_match(memory, neighbour, scope, thumbnail=question.thumbnails) for neighbour in neighbours]
+    attention = None
+    if len(view.leaves.facts):
+        reading = attend(embedding, view, question.inverse_temperature)
+        attention = _told(reading, view, memory.stream_names(), question.top)
+    seen = bool(neighbours) and neighbours[0].novelty <= policy.threshold
+    return Answer(question, seen, policy.threshold, matches, attention)
+
+
+def _scope(memory: Memory, question: Question) -> Scope:
+    last_us = LATEST_US if question.end_us is None else question.end_us - 1
+    if question.as_of_us is not None:
+        last_us = min(last_us, question.as_of_us)
+    return Scope(
+        first_us=EARLIEST_US if question.first_us is None else question.first_us,
+        last_us=last_us,
+        stream_ids=frozenset(map(memory.stream_id, question.streams)) if question.streams else None,
+    )
+
+
+def _match(memory: Memory, neighbour: Neighbour, scope: Scope, *, thumbnail: bool) -> Match:
+    facts, sightings = memory.sightings(neighbour.exemplar_id, scope)
+    jpeg = memory.reading.thumbnail(neighbour.exemplar_id) if thumbnail else None
+    return Match(1 - neighbour.novelty, facts, sightings[:MAX_SIGHTINGS], jpeg)
+
+
+def _told(reading: Reading, view: View, streams: dict[int, str], top: int) -> Attention:
+    levels = []
+    for nodes, weights in zip(reversed(view.blocks), reversed(reading.block_weights), strict=True):
+        heaviest = np.argsort(-weights, kind="stable")[:top].tolist()
+        blocks = [
+            AttendedBlock(
+                stream=streams[int(nodes.stream_ids[node])],
+                index=int(nodes.indices[node]),
+                weight=float(weights[node]),
+                first_us=int(nodes.first_us[node]),
+                last_us=int(nodes.last_us[node]),
+                frames=int(nodes.frames[node]),
+            )
+            for node in heaviest
+        ]
+        levels.append((len(weights), blocks))
+    exemplar_ids, of_stay = np.unique(view.exemplar_ids, return_inverse=True)
+    of_exemplar = np.bincount(of_stay.reshape(-1), reading.stay_weights)
+    heaviest = np.argsort(-of_exemplar, kind="stable")[:top].tolist()
+    positive = reading.stay_weights[reading.stay_weights > 0]
+    return Attention(
+        context_vector=reading.context_vector,
+        levels=levels,
+        exemplars=[(int(exemplar_ids[place]), float(of_exemplar[place])) for place in heaviest],
+        frames=int(view.counts.sum()),
+        stays=len(view.counts),
+        effective_stays=float(np.exp(-(positive * np.log(positive)).sum())),
+    )

@@ -1,0 +1,141 @@
+"""Questions and answers, between messages of the contract and values of the service."""
+
+import numpy as np
+from framekeep.v1 import video_memory_pb2 as pb
+
+from service.errors import InvalidField
+from service.frame_converters import reader
+from service.names import (
+    exemplar_from,
+    exemplar_name,
+    memory_from,
+    range_from,
+    stream_from,
+    stream_name,
+    time_from,
+    time_to,
+)
+from service.query import (
+    Answer,
+    Attention,
+    LikeEmbedding,
+    LikeExemplar,
+    LikeMoment,
+    LikePicture,
+    Match,
+    Question,
+    Subject,
+)
+from service.resource_converters import sighting_to
+
+DEFAULT_TOP = 5
+MAX_TOP = 1000
+DEFAULT_INVERSE_TEMPERATURE = 20.0
+"""At this sharpness an answer about real footage rests on some hundred frames."""
+MAX_INVERSE_TEMPERATURE = 10_000.0
+
+
+def question_from(request: pb.QueryRequest, max_pixels: int) -> Question:
+    """Read a question; its picture is decoded later."""
+    memory = memory_from(request.memory)
+    beta = request.inverse_temperature if request.HasField("inverse_temperature") else DEFAULT_INVERSE_TEMPERATURE
+    if not 0 <= beta <= MAX_INVERSE_TEMPERATURE:
+        raise InvalidField("inverse_temperature", f"expected 0 to {MAX_INVERSE_TEMPERATURE:g}, got {beta}")
+    if not 0 <= request.top <= MAX_TOP:
+        raise InvalidField("top", f"expected 0 to {MAX_TOP}, got {request.top}")
+    first_us, end_us = range_from(request.time_range)
+    return Question(
+        memory,
+        _subject_from(request, memory, max_pixels),
+        first_us,
+        end_us,
+        time_from(request.as_of, "as_of") if request.HasField("as_of") else None,
+        tuple(_stream_of(memory, name) for name in request.streams),
+        beta,
+        request.top or DEFAULT_TOP,
+        request.include_thumbnails,
+    )
+
+
+def _stream_of(memory: str, name: str) -> str:
+    named, stream = stream_from(name)
+    if named != memory:
+        raise InvalidField("stream", f"expected a stream of memory {memory}, got {name!r}")
+    return stream
+
+
+def _subject_from(request: pb.QueryRequest, memory: str, max_pixels: int) -> Subject:
+    match request.WhichOneof("subject"):
+        case "picture":
+            return LikePicture(reader(request.picture, max_pixels))
+        case "embedding":
+            return LikeEmbedding(np.array(request.embedding.values, np.float32), request.embedding.encoder_version)
+        case "exemplar":
+            named, exemplar_id = exemplar_from(request.exemplar)
+            if named != memory:
+                raise InvalidField("exemplar", f"expected an exemplar of memory {memory}, got {request.exemplar!r}")
+            return LikeExemplar(exemplar_id)
+        case "moment":
+            return LikeMoment(_stream_of(memory, request.moment.stream), time_from(request.moment.time, "moment.time"))
+    raise InvalidField("subject", "expected a picture, an embedding, an exemplar or a moment, got none")
+
+
+def answer_to(answer: Answer) -> pb.QueryResponse:
+    """Write an answer."""
+    memory = answer.question.memory
+    response = pb.QueryResponse(
+        seen=answer.seen,
+        novelty_threshold=answer.threshold,
+        matches=[_match_to(memory, match) for match in answer.matches],
+    )
+    if answer.attention is not None:
+        response.attention.CopyFrom(_attention_to(memory, answer.attention, answer.question.inverse_temperature))
+    return response
+
+
+def _match_to(memory: str, match: Match) -> pb.Match:
+    facts = match.facts
+    return pb.Match(
+        exemplar=exemplar_name(memory, facts.exemplar_id),
+        similarity=match.similarity,
+        first_time=time_to(facts.first_us),
+        last_time=time_to(facts.last_us),
+        total_duration_us=facts.duration_us,
+        frame_count=facts.frames,
+        sighting_count=facts.sightings,
+        sightings=[sighting_to(memory, sighting) for sighting in match.sightings],
+        thumbnail=match.thumbnail or b"",
+    )
+
+
+def _attention_to(memory: str, attention: Attention, inverse_temperature: float) -> pb.Attention:
+    height = len(attention.levels)
+    return pb.Attention(
+        context_vector=pb.Embedding(values=attention.context_vector),
+        levels=[
+            pb.AttentionLevel(
+                level=height - depth,
+                block_count=count,
+                blocks=[
+                    pb.AttendedBlock(
+                        stream=stream_name(memory, block.stream),
+                        index=block.index,
+                        weight=block.weight,
+                        start_time=time_to(block.first_us),
+                        end_time=time_to(block.last_us),
+                        frame_count=block.frames,
+                    )
+                    for block in blocks
+                ],
+            )
+            for depth, (count, blocks) in enumerate(attention.levels)
+        ],
+        exemplars=[
+            pb.AttendedExemplar(exemplar=exemplar_name(memory, exemplar_id), weight=weight)
+            for exemplar_id, weight in attention.exemplars
+        ],
+        frame_count=attention.frames,
+        stay_count=attention.stays,
+        effective_stays=attention.effective_stays,
+        inverse_temperature=inverse_temperature,
+    )
