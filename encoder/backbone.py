@@ -50,7 +50,8 @@ def load_backbone(weights: Path | None) -> tuple[EfficientNetLite0, EncoderVersi
         backbone = EfficientNetLite0(torch.load(path, map_location="cpu", weights_only=True))
     # torch reports a file of another kind, and parameters of another network, through all of these
     except (OSError, RuntimeError, pickle.UnpicklingError, TypeError, AttributeError, EOFError) as error:
-        raise WeightsUnreadable(f"expected a state dict of EfficientNet-Lite0 in {path}: {error}") from error
+        [first, *_] = str(error).splitlines() or [type(error).__name__]  # the rest is advice on torch.load
+        raise WeightsUnreadable(f"expected a state dict of EfficientNet-Lite0 in {path}: {first}") from error
     version = EncoderVersion(
         network="efficientnet-lite0-gap",
         weights_sha256=digest,

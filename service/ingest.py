@@ -251,6 +251,7 @@ class Ingest:
             if older is not None:
                 older.end(SessionTakenOver(f"session {opening.session_uuid} was opened by another call"))
                 await older.settle()
+                del self._sessions[key]
             session = await asyncio.to_thread(
                 memory.open_session, opening.stream, opening.session_uuid, opening.clock, opening.start_us
             )
@@ -262,9 +263,10 @@ class Ingest:
         """Let go of a session once its frames are settled; it can be opened again."""
         await session.settle()
         key = (opening.memory, opening.stream, opening.session_uuid)
-        if self._sessions.get(key) is session:
-            del self._sessions[key]
-            await asyncio.to_thread(session.memory.close_session, session.session.id)
+        async with self._opening:
+            if self._sessions.get(key) is session:
+                del self._sessions[key]
+                await asyncio.to_thread(session.memory.close_session, session.session.id)
 
     async def stop(self) -> None:
         """End all sessions: what was taken is committed and answered, then the calls end with ShuttingDown."""

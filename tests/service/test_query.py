@@ -1,0 +1,286 @@
+"""Questions to a real server, against plain numpy over what the contract itself tells."""
+
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from framekeep.v1 import video_memory_pb2 as pb
+from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
+from google.protobuf.timestamp_pb2 import Timestamp
+from serving import RunningServer
+from talking import frames, ingest, raw, reason, scene
+
+# What stream `a` shows, at 10 frames a second from second 1,000,000 on, and stream `b` from 2,000,000 on.
+SHOWN = {"a": [1, 1, 1, 2, 2, 3, 1, 1, 4], "b": [5, 5, 3, 5]}
+START_S = {"a": 1_000_000, "b": 2_000_000}
+
+
+@pytest.fixture
+def filled(stub: VideoMemoryServiceStub, memory: str) -> str:
+    for stream, shown in SHOWN.items():
+        pictures = [raw(scene(number, brightness=place)) for place, number in enumerate(shown)]
+        ingest(stub, f"{memory}/streams/{stream}", frames(pictures), start_s=START_S[stream])
+    return memory
+
+
+def embeddings(stub: VideoMemoryServiceStub, pictures: list[pb.Picture]) -> np.ndarray:
+    return np.array([e.values for e in stub.Encode(pb.EncodeRequest(pictures=pictures)).embeddings])
+
+
+def at(stream: str, frame: int) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromMicroseconds(START_S[stream] * 10**6 + frame * 100_000)
+    return stamp
+
+
+def plain_attention(
+    stub: VideoMemoryServiceStub, counted: dict[str, range], query: np.ndarray, beta: float
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Softmax over stays with counts, from the pictures that were sent; stays are whole within `counted`."""
+    means, counts, streams = [], [], []
+    for stream, places in counted.items():
+        encoded = embeddings(stub, [raw(scene(SHOWN[stream][place], brightness=place)) for place in places])
+        for number in sorted({SHOWN[stream][place] for place in places}):
+            rows = [row for row, place in enumerate(places) if SHOWN[stream][place] == number]
+            means.append(encoded[rows].mean(0))
+            counts.append(len(rows))
+            streams.append(stream)
+    logits = np.log(counts) + beta * (np.array(means) @ query)
+    weights = np.exp(logits - logits.max())
+    weights /= weights.sum()
+    by_stream = {stream: float(weights[[s == stream for s in streams]].sum()) for stream in counted}
+    return weights @ np.array(means), by_stream
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 10.0, 50.0, 100.0])
+def test_attention_is_softmax_over_stays_with_counts(stub: VideoMemoryServiceStub, filled: str, beta: float) -> None:
+    picture = raw(scene(2, brightness=3))
+    [query] = embeddings(stub, [picture])
+    expected, by_stream = plain_attention(stub, {name: range(len(shown)) for name, shown in SHOWN.items()}, query, beta)
+
+    answer = stub.Query(pb.QueryRequest(memory=filled, picture=picture, inverse_temperature=beta)).attention
+
+    assert np.abs(np.array(answer.context_vector.values) - expected).max() < 1e-5
+    [level] = answer.levels
+    assert {block.stream[-1]: block.weight for block in level.blocks} == pytest.approx(by_stream, abs=1e-5)
+    assert (answer.frame_count, answer.stay_count, answer.inverse_temperature) == (13, 6, beta)
+    assert sum(exemplar.weight for exemplar in answer.exemplars) == pytest.approx(1)
+
+
+def test_a_match_tells_when_and_how_often_it_was_seen(stub: VideoMemoryServiceStub, filled: str) -> None:
+    answer = stub.Query(pb.QueryRequest(memory=filled, picture=raw(scene(1)), top=2, include_thumbnails=True))
+
+    assert answer.seen
+    match = answer.matches[0]
+    assert match.exemplar == "memories/m/exemplars/1"
+    assert match.similarity == pytest.approx(1, abs=1e-6)
+    assert (match.first_time, match.last_time) == (at("a", 0), at("a", 7))
+    assert (match.frame_count, match.sighting_count, match.total_duration_us) == (5, 2, 300_000)
+    assert [(s.start_time, s.end_time, s.frame_count) for s in match.sightings] == [
+        (at("a", 6), at("a", 7), 2),
+        (at("a", 0), at("a", 2), 3),
+    ]
+    assert match.thumbnail.startswith(b"\xff\xd8")
+    assert answer.matches[1].similarity < 0.9
+
+
+def test_what_was_never_seen_is_said_to_be_so(stub: VideoMemoryServiceStub, filled: str) -> None:
+    answer = stub.Query(pb.QueryRequest(memory=filled, picture=raw(scene(9))))
+
+    assert not answer.seen
+    assert answer.matches[0].similarity < 1 - answer.novelty_threshold
+
+
+def test_an_empty_memory_is_no_error(stub: VideoMemoryServiceStub, memory: str) -> None:
+    answer = stub.Query(pb.QueryRequest(memory=memory, picture=raw(scene(1))))
+
+    assert (answer.seen, len(answer.matches), answer.HasField("attention")) == (False, 0, False)
+    assert answer.novelty_threshold == 0.1
+
+
+def test_a_stream_filter_counts_only_what_it_showed(stub: VideoMemoryServiceStub, filled: str) -> None:
+    [query] = embeddings(stub, [raw(scene(3))])
+    expected, _ = plain_attention(stub, {"b": range(4)}, query, 20)
+
+    answer = stub.Query(pb.QueryRequest(memory=filled, picture=raw(scene(3)), streams=["memories/m/streams/b"], top=9))
+
+    assert np.abs(np.array(answer.attention.context_vector.values) - expected).max() < 1e-5
+    assert [match.exemplar[-1] for match in answer.matches] == ["3", "5"]
+    assert (answer.matches[0].frame_count, answer.matches[0].first_time) == (1, at("b", 2))
+
+
+def test_a_time_range_counts_only_the_frames_in_it(stub: VideoMemoryServiceStub, filled: str) -> None:
+    # Frames 3 to 5 of stream `a`: whole stays of scenes 2 and 3.
+    request = pb.QueryRequest(memory=filled, picture=raw(scene(1)), top=9)
+    request.time_range.start_time.CopyFrom(at("a", 3))
+    request.time_range.end_time.CopyFrom(at("a", 6))
+    [query] = embeddings(stub, [raw(scene(1))])
+    expected, _ = plain_attention(stub, {"a": range(3, 6)}, query, 20)
+
+    answer = stub.Query(request)
+
+    assert not answer.seen
+    assert sorted(match.exemplar[-1] for match in answer.matches) == ["2", "3"]
+    assert np.abs(np.array(answer.attention.context_vector.values) - expected).max() < 1e-5
+
+
+def test_an_answer_as_of_a_time_is_the_one_that_was_given_then(stub: VideoMemoryServiceStub, memory: str) -> None:
+    stream = f"{memory}/streams/a"
+    pictures = [raw(scene(number, brightness=place)) for place, number in enumerate([1, 1, 2, 2, 3, 3, 1, 2])]
+    session = "00000000-0000-0000-0000-000000000001"
+    sent = frames(pictures)
+    then = {}
+    # Each part ends where a sighting ends, so that nothing is cut and the answers must be equal, not only alike.
+    for end, part in ((2, sent[:2]), (4, sent[2:4]), (6, sent[4:6]), (8, sent[6:])):
+        ingest(stub, stream, part, session)
+        then[end] = stub.Query(pb.QueryRequest(memory=memory, picture=raw(scene(2)), top=9))
+
+    for end, answer in then.items():
+        again = stub.Query(pb.QueryRequest(memory=memory, picture=raw(scene(2)), top=9, as_of=at("a", end - 1)))
+        assert (
+            np.abs(
+                np.array(again.attention.context_vector.values) - np.array(answer.attention.context_vector.values)
+            ).max()
+            < 1e-6
+        )
+        assert list(again.matches) == list(answer.matches)
+
+
+def test_as_of_counts_the_frames_of_a_cut_sighting_exactly(stub: VideoMemoryServiceStub, filled: str) -> None:
+    answer = stub.Query(pb.QueryRequest(memory=filled, picture=raw(scene(1)), as_of=at("a", 1), top=9))
+
+    assert [match.exemplar[-1] for match in answer.matches] == ["1"]
+    assert (answer.matches[0].frame_count, answer.matches[0].last_time) == (2, at("a", 1))
+    assert (answer.attention.frame_count, answer.attention.stay_count) == (2, 1)
+    exemplar = stub.GetExemplar(pb.GetExemplarRequest(name="memories/m/exemplars/1", include_embedding=True))
+    assert np.allclose(answer.attention.context_vector.values, exemplar.embedding.values, atol=1e-6)
+
+
+def test_the_same_question_can_be_asked_in_four_ways(stub: VideoMemoryServiceStub, filled: str) -> None:
+    exemplar = stub.GetExemplar(pb.GetExemplarRequest(name="memories/m/exemplars/2", include_embedding=True))
+    scaled = pb.Embedding(values=[3 * value for value in exemplar.embedding.values])
+    # Scene 2 was shown from frame 3 to frame 4; between two frames the earlier one is on screen.
+    moment = pb.Moment(stream="memories/m/streams/a", time=at("a", 4))
+    moment.time.nanos += 1_000_000
+    questions = [
+        pb.QueryRequest(memory=filled, picture=raw(scene(2, brightness=3))),
+        pb.QueryRequest(memory=filled, embedding=exemplar.embedding),
+        pb.QueryRequest(memory=filled, embedding=scaled),
+        pb.QueryRequest(memory=filled, exemplar=exemplar.name),
+        pb.QueryRequest(memory=filled, moment=moment),
+    ]
+
+    answers = [stub.Query(question) for question in questions]
+
+    assert all(answer.matches[0].exemplar == exemplar.name for answer in answers)
+    vectors = np.array([answer.attention.context_vector.values for answer in answers])
+    assert np.abs(vectors - vectors[0]).max() < 1e-6
+
+
+BAD_QUESTIONS: dict[str, tuple[pb.QueryRequest, str]] = {
+    "an unknown memory": (pb.QueryRequest(memory="memories/x", picture=raw(scene(1))), "MEMORY_NOT_FOUND"),
+    "no memory": (pb.QueryRequest(picture=raw(scene(1))), "INVALID_NAME"),
+    "a path as a name": (pb.QueryRequest(memory="memories/../m", picture=raw(scene(1))), "INVALID_NAME"),
+    "nothing to look for": (pb.QueryRequest(memory="memories/m"), "INVALID_FIELD"),
+    "a picture that is none": (
+        pb.QueryRequest(memory="memories/m", picture=pb.Picture(compressed=b"%PDF-1.7")),
+        "PICTURE_UNREADABLE",
+    ),
+    "a short embedding": (
+        pb.QueryRequest(memory="memories/m", embedding=pb.Embedding(values=[1.0])),
+        "EMBEDDING_INVALID",
+    ),
+    "an embedding without direction": (
+        pb.QueryRequest(memory="memories/m", embedding=pb.Embedding(values=[0.0] * 1280)),
+        "INVALID_FIELD",
+    ),
+    "an embedding of another encoder": (
+        pb.QueryRequest(memory="memories/m", embedding=pb.Embedding(values=[1.0] * 1280, encoder_version="other")),
+        "ENCODER_MISMATCH",
+    ),
+    "an unknown exemplar": (
+        pb.QueryRequest(memory="memories/m", exemplar="memories/m/exemplars/99"),
+        "EXEMPLAR_NOT_FOUND",
+    ),
+    "an exemplar of another memory": (
+        pb.QueryRequest(memory="memories/m", exemplar="memories/n/exemplars/1"),
+        "INVALID_FIELD",
+    ),
+    "an unknown stream in the filter": (
+        pb.QueryRequest(memory="memories/m", picture=raw(scene(1)), streams=["memories/m/streams/x"]),
+        "STREAM_NOT_FOUND",
+    ),
+    "a moment before the first frame": (
+        pb.QueryRequest(
+            memory="memories/m", moment=pb.Moment(stream="memories/m/streams/a", time=Timestamp(seconds=5))
+        ),
+        "MOMENT_NOT_FOUND",
+    ),
+    "a negative top": (pb.QueryRequest(memory="memories/m", picture=raw(scene(1)), top=-1), "INVALID_FIELD"),
+    "a temperature that is no number": (
+        pb.QueryRequest(memory="memories/m", picture=raw(scene(1)), inverse_temperature=float("nan")),
+        "INVALID_FIELD",
+    ),
+    "a range that ends before it starts": (
+        pb.QueryRequest(
+            memory="memories/m",
+            picture=raw(scene(1)),
+            time_range=pb.TimeRange(start_time=Timestamp(seconds=2), end_time=Timestamp(seconds=1)),
+        ),
+        "INVALID_FIELD",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_QUESTIONS)
+def test_a_bad_question_gets_its_reason(stub: VideoMemoryServiceStub, filled: str, fault: str) -> None:
+    question, expected = BAD_QUESTIONS[fault]
+
+    with pytest.raises(grpc.RpcError) as error:
+        stub.Query(question)
+
+    assert reason(error.value)[1] == expected
+
+
+def test_the_same_question_after_a_restart_gets_the_same_answer(
+    start_server: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    answers = []
+    for run in range(2):
+        server = start_server(tmp_path)
+        with grpc.insecure_channel(server.address) as channel:
+            stub = VideoMemoryServiceStub(channel)
+            if run == 0:
+                stub.CreateMemory(pb.CreateMemoryRequest(memory=pb.Memory(name="memories/m")))
+                ingest(stub, "memories/m/streams/a", frames(raw(scene(number)) for number in [1, 2, 1, 3]))
+            answers.append(stub.Query(pb.QueryRequest(memory="memories/m", picture=raw(scene(2)))))
+        server.stop()
+
+    first, second = answers
+    assert list(first.matches) == list(second.matches)
+    assert np.allclose(first.attention.context_vector.values, second.attention.context_vector.values, atol=1e-7)
+    first.attention.ClearField("context_vector")
+    second.attention.ClearField("context_vector")
+    assert str(first.attention.levels) == str(second.attention.levels)
+
+
+def test_encode_stores_nothing(stub: VideoMemoryServiceStub, memory: str) -> None:
+    vectors = embeddings(stub, [raw(scene(1)), raw(scene(2)), raw(scene(1))])
+
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
+    assert np.array_equal(vectors[0], vectors[2])
+    assert stub.GetMemory(pb.GetMemoryRequest(name=memory)).contents.frames == 0
+    with pytest.raises(grpc.RpcError) as error:
+        stub.Encode(pb.EncodeRequest())
+    assert reason(error.value)[1:] == ("INVALID_FIELD", {"field": "pictures"})
+
+
+def test_the_timeline_names_what_was_on_screen(stub: VideoMemoryServiceStub, filled: str) -> None:
+    sightings = stub.GetTimeline(pb.GetTimelineRequest(stream="memories/m/streams/a")).sightings
+
+    runs = [(number, len(list(run))) for number, run in groupby(SHOWN["a"])]
+    assert [(int(s.exemplar[-1]), s.frame_count) for s in sightings] == runs
+    assert all(s.largest_novelty <= s.novelty_threshold for s in sightings)
