@@ -5,14 +5,14 @@ import logging
 import signal
 from collections.abc import Callable
 
-from framekeep.v1 import video_memory_pb2 as pb
-from framekeep.v1 import video_memory_pb2_grpc as pb_grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from encoder.config import MAX_PICTURE_SIDE_PIXELS
 from encoder.frame_encoder import FrameEncoder, OpenVinoEncoder
+from framekeep.v1 import video_memory_pb2 as pb
+from framekeep.v1 import video_memory_pb2_grpc as pb_grpc
 from memory_store.store import MemoryStore
 from service.config import ServiceConfig
 from service.encoding import Encoding

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from framekeep.v1 import video_memory_pb2 as pb
-
 from encoder.picture import Picture, PixelFormat, read_compressed, read_raw
 from encoder.version import EncoderVersion
+from framekeep.v1 import video_memory_pb2 as pb
 from memory_store.records import Clock, Embedding, Novel, Rejected, Repeat
 from service.errors import InvalidField, ProtocolViolation
 from service.ingest import IncomingFrame, Opening, TimedVerdict

@@ -1,8 +1,8 @@
 """Resource names and times of the contract, read and written; both are checked when read."""
 
-from framekeep.v1 import video_memory_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from framekeep.v1 import video_memory_pb2 as pb
 from memory_store.errors import InvalidName
 from memory_store.store import check_name
 from service.errors import InvalidField

@@ -1,8 +1,8 @@
 """Questions and answers, between messages of the contract and values of the service."""
 
 import numpy as np
-from framekeep.v1 import video_memory_pb2 as pb
 
+from framekeep.v1 import video_memory_pb2 as pb
 from service.errors import InvalidField
 from service.frame_converters import reader
 from service.names import (

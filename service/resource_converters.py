@@ -1,7 +1,6 @@
 """Memories, streams, exemplars and sightings, as messages of the contract."""
 
 from framekeep.v1 import video_memory_pb2 as pb
-
 from memory_store import facts as stored
 from service.errors import InvalidField
 from service.frame_converters import clock_to

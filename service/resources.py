@@ -1,9 +1,9 @@
 """Memories, streams, exemplars and timelines, as they are listed, changed and deleted. All of it may be slow."""
 
-from framekeep.v1 import video_memory_pb2 as pb
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from encoder.version import EncoderVersion
+from framekeep.v1 import video_memory_pb2 as pb
 from memory_store.errors import MemoryUnreadable
 from memory_store.scope import EARLIEST_US, LATEST_US
 from memory_store.store import MemoryStore

@@ -6,11 +6,11 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
 
-from framekeep.v1 import video_memory_pb2 as pb
-from framekeep.v1 import video_memory_pb2_grpc as pb_grpc
 from grpc.aio import ServicerContext
 from grpc_status import rpc_status
 
+from framekeep.v1 import video_memory_pb2 as pb
+from framekeep.v1 import video_memory_pb2_grpc as pb_grpc
 from memory_store.records import Clock
 from service import frame_converters, names, query_converters
 from service.errors import InvalidField

@@ -1,12 +1,12 @@
 """From errors to gRPC statuses: the only place where a status is chosen."""
 
-from framekeep.v1.video_memory_pb2 import ErrorReason
 from google.protobuf.any_pb2 import Any
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
 from encoder import errors as encoder_errors
+from framekeep.v1.video_memory_pb2 import ErrorReason
 from memory_store import errors as store_errors
 from service import errors as service_errors
 

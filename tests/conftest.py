@@ -7,14 +7,14 @@ from pathlib import Path
 
 import grpc
 import pytest
-from framekeep.v1 import video_memory_pb2 as pb
-from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
-from serving import RunningServer
 
 from encoder.config import EncoderConfig
 from encoder.frame_encoder import FrameEncoder, OpenVinoEncoder
+from framekeep.v1 import video_memory_pb2 as pb
+from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
 from memory_store.config import MemoryStoreConfig
 from service.config import ServerConfig, ServiceConfig
+from serving import RunningServer
 
 
 @pytest.fixture(autouse=True)

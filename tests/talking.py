@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 
 import grpc
 import numpy as np
-from framekeep.v1 import video_memory_pb2 as pb
-from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
 from numpy.typing import NDArray
 from PIL import Image
+
+from framekeep.v1 import video_memory_pb2 as pb
+from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
 
 Pixels = NDArray[np.uint8]
 

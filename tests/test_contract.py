@@ -4,7 +4,6 @@ import subprocess
 from pathlib import Path
 
 from framekeep.v1.video_memory_pb2 import ErrorReason
-
 from service.status import TABLE
 
 ROOT = Path(__file__).parents[1]

@@ -7,14 +7,14 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from framekeep.v1 import video_memory_pb2 as pb
-from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
-from serving import RunningServer
-from talking import Call, Pixels, file_of, frames, ingest, opening, raw, reason, scene
 
 from encoder.frame_encoder import Embeddings, OpenVinoEncoder
 from encoder.version import EncoderVersion
+from framekeep.v1 import video_memory_pb2 as pb
+from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
 from memory_store.errors import StoreUnavailable
+from serving import RunningServer
+from talking import Call, Pixels, file_of, frames, ingest, opening, raw, reason, scene
 
 NOVEL, REPEAT, REJECTED = pb.Verdict.KIND_NOVEL, pb.Verdict.KIND_REPEAT, pb.Verdict.KIND_REJECTED
 RGB = pb.PIXEL_FORMAT_RGB24

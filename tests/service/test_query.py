@@ -7,9 +7,10 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from framekeep.v1 import video_memory_pb2 as pb
 from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
-from google.protobuf.timestamp_pb2 import Timestamp
 from serving import RunningServer
 from talking import frames, ingest, raw, reason, scene
 

@@ -2,9 +2,10 @@
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from framekeep.v1 import video_memory_pb2 as pb
 from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
-from google.protobuf.field_mask_pb2 import FieldMask
 from talking import frames, ingest, raw, reason, scene
 
 THRESHOLD = FieldMask(paths=["novelty_threshold"])
@@ -37,7 +38,8 @@ def test_a_memory_is_created_listed_and_deleted(stub: VideoMemoryServiceStub) ->
 def test_memories_are_listed_in_pages(stub: VideoMemoryServiceStub) -> None:
     for name in "abcde":
         create(stub, name)
-    pages, token = [], ""
+    pages: list[list[str]] = []
+    token = ""
     while not pages or token:
         page = stub.ListMemories(pb.ListMemoriesRequest(page_size=2, page_token=token))
         pages.append([memory.name[-1] for memory in page.memories])
@@ -191,7 +193,8 @@ def test_an_exemplar_tells_where_it_came_from(stub: VideoMemoryServiceStub, memo
 def test_a_timeline_is_read_in_pages_and_cut_to_a_range(stub: VideoMemoryServiceStub, memory: str) -> None:
     stream = f"{memory}/streams/s"
     ingest(stub, stream, frames(raw(scene(n)) for n in (1, 1, 2, 2, 1, 3)))
-    shown, token = [], ""
+    shown: list[str] = []
+    token = ""
     while not shown or token:
         page = stub.GetTimeline(pb.GetTimelineRequest(stream=stream, page_size=3, page_token=token))
         shown += [sighting.exemplar[-1] for sighting in page.sightings]

@@ -1,0 +1,1 @@
+"""Measurements: each prints a table, compares with what a user would pick instead, and ends in one line of JSON."""

@@ -1,0 +1,191 @@
+"""What a memory answers to a query: matches, and what attention returns."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+
+from framekeep.memories import Embedding
+
+
+class Clock(Enum):
+    """Where capture times come from."""
+
+    SESSION = "session"
+    """Start of the session plus presentation time."""
+
+    SOURCE = "source"
+    """Each frame carries its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One stretch of capture time in which a stream showed what an exemplar stands for."""
+
+    stream: str
+    """The stream."""
+
+    exemplar: int
+    """The id of the exemplar."""
+
+    start_time: datetime
+    """Capture time of its first frame, UTC."""
+
+    end_time: datetime
+    """Capture time of its last frame, UTC."""
+
+    frame_count: int
+    """Frames in it."""
+
+    session_id: str
+    """The session it belongs to."""
+
+    clock: Clock
+    """Where its capture times come from."""
+
+    novelty_threshold: float
+    """The threshold that was in force."""
+
+    largest_novelty: float
+    """The largest novelty among its frames, against its exemplar; never above the threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An exemplar that is similar to the subject of a query, with what is known of it within the filter."""
+
+    exemplar: int
+    """The id of the exemplar."""
+
+    similarity: float
+    """Cosine similarity to the subject, in [-1, 1]; exact."""
+
+    first_time: datetime
+    """Capture time of the first frame it stands for, UTC."""
+
+    last_time: datetime
+    """Capture time of the last frame it stands for, UTC."""
+
+    total_duration: timedelta
+    """The lengths of its sightings, added up; a sighting of a single frame has length 0."""
+
+    frame_count: int
+    """Frames it stands for."""
+
+    sighting_count: int
+    """Sightings it has."""
+
+    sightings: tuple[Sighting, ...]
+    """Its latest sightings, newest first, at most 100."""
+
+    thumbnail: bytes | None = field(repr=False)
+    """A JPEG; None if not asked for."""
+
+    @property
+    def novelty(self) -> float:
+        """Cosine distance to the subject, in [0, 2]; rounding in the similarity does not make it negative."""
+        return max(0.0, 1.0 - self.similarity)
+
+
+@dataclass(frozen=True, slots=True)
+class AttendedBlock:
+    """A block of the hierarchy and its share of the attention."""
+
+    level: int
+    """1: a block of stays; 2: a block of those; and so on."""
+
+    stream: str
+    """The stream it belongs to."""
+
+    index: int
+    """Its place among the blocks of its level and stream, from 0."""
+
+    weight: float
+    """Its share of the total mass, in [0, 1]."""
+
+    start_time: datetime
+    """Capture time of the earliest frame beneath, within the filter, UTC."""
+
+    end_time: datetime
+    """Capture time of the latest frame beneath, within the filter, UTC."""
+
+    frame_count: int
+    """Frames beneath, within the filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionLevel:
+    """The blocks of one level of the hierarchy."""
+
+    level: int
+    """1: blocks of stays; 2: blocks of those; and so on."""
+
+    blocks: tuple[AttendedBlock, ...]
+    """Those with the largest weights, largest first."""
+
+    block_count: int
+    """How many blocks the level has within the filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttendedExemplar:
+    """An exemplar and its share of the attention."""
+
+    exemplar: int
+    """The id of the exemplar."""
+
+    weight: float
+    """Its share of the total mass, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What hierarchical attention returns for a query."""
+
+    context_vector: Embedding = field(repr=False, compare=False)
+    """float32 [D]: the mean over the past, weighted by attention; not of unit length. Left out of comparisons."""
+
+    levels: tuple[AttentionLevel, ...]
+    """Levels from the top down; the last holds blocks of stays."""
+
+    exemplars: tuple[AttendedExemplar, ...]
+    """The exemplars with the largest weights, largest first."""
+
+    frame_count: int
+    """Frames that were attended to."""
+
+    stay_count: int
+    """Stays that were read."""
+
+    effective_stays: float
+    """exp(entropy) of the weights of the stays: how many of them, in effect, the answer rests on."""
+
+    inverse_temperature: float
+    """The inverse temperature that was used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a memory says about its past."""
+
+    seen: bool
+    """Something that passes the filter is within `novelty_threshold` of the subject."""
+
+    novelty_threshold: float
+    """The threshold behind `seen`."""
+
+    matches: tuple[Match, ...]
+    """The most similar exemplars that were seen within the filter, most similar first."""
+
+    attention: Attention | None
+    """What attention returns; None if nothing passes the filter."""
+
+    @property
+    def context_vector(self) -> Embedding | None:
+        """float32 [D]: the mean over the past, weighted by attention; None if nothing passes the filter."""
+        return None if self.attention is None else self.attention.context_vector
+
+    @property
+    def blocks(self) -> tuple[AttendedBlock, ...]:
+        """The blocks that drew the attention, level by level from the top, largest first within a level."""
+        levels = () if self.attention is None else self.attention.levels
+        return tuple(block for level in levels for block in level.blocks)

@@ -1,0 +1,61 @@
+"""The command `framekeep`: where known errors become one clear line and an exit code."""
+
+import errno
+from typing import IO, Any
+
+import click
+
+from framekeep.client import DEFAULT_ADDRESS
+from framekeep.commands.encode import encode
+from framekeep.commands.exemplars import exemplars
+from framekeep.commands.memories import memories
+from framekeep.commands.query import query
+from framekeep.commands.stream import stream
+from framekeep.commands.timeline import timeline
+from framekeep.errors import FramekeepError
+
+_INTERRUPTED = 130
+"""What shells give to a command that ended by Ctrl-C."""
+
+
+class _Failure(click.ClickException):
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Tell the error in one line."""
+        click.echo(f"error: {self.message}", file=file, err=file is None)
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; exit with 1 after an error of this package or of a file, with 130 after Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except FramekeepError as error:
+            raise _Failure(error.message) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read the output went away; click ends quietly
+                raise
+            raise _Failure(f"{error.filename}: {error.strerror}") from error
+        except KeyboardInterrupt as interrupt:
+            raise click.exceptions.Exit(_INTERRUPTED) from interrupt
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--server",
+    "address",
+    metavar="HOST:PORT",
+    default=DEFAULT_ADDRESS,
+    show_default=True,
+    envvar="FRAMEKEEP_SERVER",
+    show_envvar=True,
+    help="Where the server listens.",
+)
+@click.version_option(package_name="framekeep")
+@click.pass_context
+def main(ctx: click.Context, address: str) -> None:
+    """Stream videos into framekeep, a visual memory, and ask it what was seen and when."""
+    ctx.obj = address
+
+
+for _command in (stream, query, exemplars, timeline, memories, encode):
+    main.add_command(_command)

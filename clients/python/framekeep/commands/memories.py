@@ -1,0 +1,103 @@
+"""`framekeep memories`: list, show, create, delete, and change the threshold."""
+
+import json
+
+import click
+
+from framekeep.client import Client
+from framekeep.commands.parameters import json_option
+from framekeep.documents import document_from
+from framekeep.memories import Memory, Stream
+from framekeep.printing import print_memories, print_memory, print_threshold
+
+
+@click.group()
+def memories() -> None:
+    """List, show, create, change and delete memories."""
+
+
+@memories.command("list")
+@json_option
+@click.pass_obj
+def list_(address: str, *, as_json: bool) -> None:
+    """List all memories."""
+    with Client(address) as client:
+        listed, unreadable = client.memories(), client.unreadable_memories()
+    if as_json:
+        click.echo(json.dumps({"memories": document_from(listed), "unreadable": document_from(unreadable)}))
+    else:
+        print_memories(listed, unreadable)
+
+
+@memories.command()
+@click.argument("memory")
+@json_option
+@click.pass_obj
+def show(address: str, memory: str, *, as_json: bool) -> None:
+    """Show what MEMORY and its streams hold."""
+    with Client(address) as client:
+        facts, streams = client.memory(memory), client.streams(memory)
+    if as_json:
+        click.echo(json.dumps({"memory": document_from(facts), "streams": document_from(streams)}))
+    else:
+        print_memory(facts, streams)
+
+
+@memories.command()
+@click.argument("memory")
+@click.option("--threshold", type=float, help="Novelty threshold in (0, 2]; the server's default if left out.")
+@json_option
+@click.pass_obj
+def create(address: str, memory: str, *, threshold: float | None, as_json: bool) -> None:
+    """Create MEMORY, empty."""
+    with Client(address) as client:
+        created = client.create_memory(memory, novelty_threshold=threshold)
+    if as_json:
+        click.echo(json.dumps(document_from(created)))
+    else:
+        print_memory(created, [])
+
+
+@memories.command()
+@click.argument("memory")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.pass_obj
+def delete(address: str, memory: str, *, yes: bool) -> None:
+    """Delete MEMORY with all it holds, for good."""
+    with Client(address) as client:
+        facts = client.memory(memory)
+        if not yes:
+            held = f"{facts.contents.exemplars} exemplars of {facts.contents.frames} frames"
+            click.confirm(f"Delete {facts.name} with {held}, for good?", abort=True, err=True)
+        client.delete_memory(memory)
+    click.echo(f"deleted {facts.name}", err=True)
+
+
+@memories.command()
+@click.argument("memory")
+@click.argument("value", type=float, required=False)
+@click.option("--stream", help="Change the threshold of this stream alone.")
+@click.option("--inherit", is_flag=True, help="With --stream: the threshold of the memory holds for it again.")
+@json_option
+@click.pass_obj
+def threshold(
+    address: str, memory: str, value: float | None, *, stream: str | None, inherit: bool, as_json: bool
+) -> None:
+    """Set the novelty threshold of MEMORY, or of one stream, to VALUE in (0, 2].
+
+    The first frame decided afterwards obeys it; what was decided before stays.
+    """
+    if inherit != (value is None):
+        raise click.UsageError("expected either VALUE or --inherit")
+    with Client(address) as client:
+        changed: Memory | Stream
+        if stream is not None:
+            changed = client.set_threshold(memory, value, stream=stream)
+        elif value is not None:
+            changed = client.set_threshold(memory, value)
+        else:
+            raise click.UsageError("expected --inherit together with --stream")
+    if as_json:
+        click.echo(json.dumps(document_from(changed)))
+    else:
+        print_threshold(changed)

@@ -1,0 +1,215 @@
+"""The contract's messages into the values of this package."""
+
+from datetime import datetime
+
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from framekeep.answers import (
+    Answer,
+    AttendedBlock,
+    AttendedExemplar,
+    Attention,
+    AttentionLevel,
+    Clock,
+    Match,
+    Sighting,
+)
+from framekeep.errors import ServerError, error_from_status
+from framekeep.memories import Contents, Embedding, Exemplar, Memory, Stream
+from framekeep.names import exemplar_id, memory_name, stream_name
+from framekeep.times import duration_from, time_from
+from framekeep.v1 import video_memory_pb2 as pb
+from framekeep.verdicts import Rejection, Timings, Verdict, VerdictKind
+
+_KINDS = {
+    pb.Verdict.KIND_NOVEL: VerdictKind.NOVEL,
+    pb.Verdict.KIND_REPEAT: VerdictKind.REPEAT,
+    pb.Verdict.KIND_REJECTED: VerdictKind.REJECTED,
+}
+
+_CLOCKS = {pb.CAPTURE_CLOCK_SESSION: Clock.SESSION, pb.CAPTURE_CLOCK_SOURCE: Clock.SOURCE}
+
+
+def memory_from(message: pb.Memory) -> Memory:
+    """A memory."""
+    return Memory(
+        name=memory_name(message.name),
+        novelty_threshold=message.novelty_threshold,
+        encoder_version=message.encoder_version,
+        dimension=message.dimension,
+        create_time=time_from(message.create_time),
+        policy_revision=message.policy_revision,
+        contents=contents_from(message.contents),
+        etag=message.etag,
+    )
+
+
+def stream_from(message: pb.Stream) -> Stream:
+    """A stream."""
+    return Stream(
+        memory=memory_name(message.name),
+        name=stream_name(message.name),
+        novelty_threshold=message.novelty_threshold if message.HasField("novelty_threshold") else None,
+        effective_novelty_threshold=message.effective_novelty_threshold,
+        policy_revision=message.policy_revision,
+        create_time=time_from(message.create_time),
+        contents=contents_from(message.contents),
+        etag=message.etag,
+    )
+
+
+def contents_from(message: pb.Contents) -> Contents:
+    """A count of what is held."""
+    return Contents(
+        frames=message.frames,
+        novel_frames=message.novel_frames,
+        repeat_frames=message.repeat_frames,
+        rejected_frames=message.rejected_frames,
+        counted_frames=message.counted_frames,
+        exemplars=message.exemplars,
+        stays=message.stays,
+        sightings=message.sightings,
+        received_bytes=message.received_bytes,
+        stored_bytes=message.stored_bytes,
+        first_time=_set_time(message.first_time, is_set=message.HasField("first_time")),
+        last_time=_set_time(message.last_time, is_set=message.HasField("last_time")),
+    )
+
+
+def _set_time(stamp: Timestamp, *, is_set: bool) -> datetime | None:
+    return time_from(stamp) if is_set else None
+
+
+def embedding_from(message: pb.Embedding) -> Embedding:
+    """float32 [D]."""
+    return np.array(message.values, np.float32)
+
+
+def exemplar_from(message: pb.Exemplar) -> Exemplar:
+    """An exemplar."""
+    return Exemplar(
+        id=exemplar_id(message.name),
+        stream=stream_name(message.stream),
+        session_id=message.session_id,
+        seq=message.seq,
+        capture_time=time_from(message.capture_time),
+        first_time=time_from(message.first_time),
+        last_time=time_from(message.last_time),
+        total_duration=duration_from(message.total_duration_us),
+        frame_count=message.frame_count,
+        sighting_count=message.sighting_count,
+        thumbnail=message.thumbnail or None,
+        embedding=embedding_from(message.embedding) if message.HasField("embedding") else None,
+    )
+
+
+def verdict_from(message: pb.Verdict) -> Verdict:
+    """A verdict.
+
+    Raises:
+        ServerError: a kind that this client does not know.
+    """
+    kind = _KINDS.get(message.kind)
+    if kind is None:
+        raise ServerError(f"expected a verdict NOVEL, REPEAT or REJECTED on frame {message.seq}, got {message.kind}")
+    return Verdict(
+        seq=message.seq,
+        kind=kind,
+        novelty=message.novelty if message.HasField("novelty") else None,
+        exemplar=exemplar_id(message.exemplar) if message.exemplar else None,
+        policy_revision=message.policy_revision,
+        capture_time=_set_time(message.capture_time, is_set=message.HasField("capture_time")),
+        pts_repaired=message.pts_repaired,
+        rejection=_rejection_from(message) if kind is VerdictKind.REJECTED else None,
+        timings=_timings_from(message.timings) if message.HasField("timings") else None,
+    )
+
+
+def _rejection_from(message: pb.Verdict) -> Rejection:
+    error = error_from_status(message.rejection)
+    return Rejection(reason=error.reason, message=error.message)
+
+
+def _timings_from(message: pb.Timings) -> Timings:
+    return Timings(decode_us=message.decode_us, encode_us=message.encode_us, commit_us=message.commit_us)
+
+
+def sighting_from(message: pb.Sighting) -> Sighting:
+    """A sighting."""
+    return Sighting(
+        stream=stream_name(message.stream),
+        exemplar=exemplar_id(message.exemplar),
+        start_time=time_from(message.start_time),
+        end_time=time_from(message.end_time),
+        frame_count=message.frame_count,
+        session_id=message.session_id,
+        clock=_clock_from(message.clock),
+        novelty_threshold=message.novelty_threshold,
+        largest_novelty=message.largest_novelty,
+    )
+
+
+def _clock_from(value: int) -> Clock:
+    for known, clock in _CLOCKS.items():
+        if value == known:
+            return clock
+    raise ServerError(f"expected the clock SESSION or SOURCE, got {value}")
+
+
+def answer_from(message: pb.QueryResponse) -> Answer:
+    """The answer to a query."""
+    return Answer(
+        seen=message.seen,
+        novelty_threshold=message.novelty_threshold,
+        matches=tuple(_match_from(match) for match in message.matches),
+        attention=_attention_from(message.attention) if message.HasField("attention") else None,
+    )
+
+
+def _match_from(message: pb.Match) -> Match:
+    return Match(
+        exemplar=exemplar_id(message.exemplar),
+        similarity=message.similarity,
+        first_time=time_from(message.first_time),
+        last_time=time_from(message.last_time),
+        total_duration=duration_from(message.total_duration_us),
+        frame_count=message.frame_count,
+        sighting_count=message.sighting_count,
+        sightings=tuple(sighting_from(sighting) for sighting in message.sightings),
+        thumbnail=message.thumbnail or None,
+    )
+
+
+def _attention_from(message: pb.Attention) -> Attention:
+    return Attention(
+        context_vector=embedding_from(message.context_vector),
+        levels=tuple(_level_from(level) for level in message.levels),
+        exemplars=tuple(
+            AttendedExemplar(exemplar=exemplar_id(attended.exemplar), weight=attended.weight)
+            for attended in message.exemplars
+        ),
+        frame_count=message.frame_count,
+        stay_count=message.stay_count,
+        effective_stays=message.effective_stays,
+        inverse_temperature=message.inverse_temperature,
+    )
+
+
+def _level_from(message: pb.AttentionLevel) -> AttentionLevel:
+    return AttentionLevel(
+        level=message.level,
+        blocks=tuple(
+            AttendedBlock(
+                level=message.level,
+                stream=stream_name(block.stream),
+                index=block.index,
+                weight=block.weight,
+                start_time=time_from(block.start_time),
+                end_time=time_from(block.end_time),
+                frame_count=block.frame_count,
+            )
+            for block in message.blocks
+        ),
+        block_count=message.block_count,
+    )

@@ -1,0 +1,128 @@
+"""What becomes of the frames of a session: a verdict each, and the sum of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+
+class VerdictKind(Enum):
+    """What can become of a frame."""
+
+    NOVEL = "novel"
+    """Kept: its embedding is a new exemplar."""
+
+    REPEAT = "repeat"
+    """Within the threshold of an exemplar, and counted towards it."""
+
+    REJECTED = "rejected"
+    """Not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a frame was not taken."""
+
+    reason: str
+    """Name of an ErrorReason of the contract without its prefix."""
+
+    message: str
+    """What was expected and what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Microseconds a frame spent in each stage of the server, waiting included."""
+
+    decode_us: int
+    """Reading the picture and shrinking it to the encoder's input."""
+
+    encode_us: int
+    """Encoding."""
+
+    commit_us: int
+    """Deciding, and writing to disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a frame. It is on the server's disk."""
+
+    seq: int
+    """The frame's number in its session, from 0."""
+
+    kind: VerdictKind
+    """What became of it."""
+
+    novelty: float | None
+    """NOVEL: distance to the nearest exemplar, None if there was none. REPEAT: distance to `exemplar`."""
+
+    exemplar: int | None
+    """NOVEL: the id of the exemplar it became. REPEAT: of the one it counts towards. REJECTED: None."""
+
+    policy_revision: int
+    """The record of the threshold that decided; 0 for REJECTED."""
+
+    capture_time: datetime | None
+    """The capture time it was filed under, UTC; None for REJECTED."""
+
+    pts_repaired: bool
+    """Its presentation time did not increase and was set to one microsecond after the last."""
+
+    rejection: Rejection | None
+    """For REJECTED: why."""
+
+    timings: Timings | None
+    """Where its time went; None for a verdict answered from the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSummary:
+    """The sum of one run of a stream."""
+
+    memory: str
+    """The memory it went into."""
+
+    stream: str
+    """The stream it is a run of."""
+
+    session_id: str
+    """The session; name it to go on with the same one."""
+
+    novel_frames: int
+    """Frames that became an exemplar."""
+
+    repeat_frames: int
+    """Frames that matched an exemplar."""
+
+    rejected_frames: int
+    """Frames that could not be taken."""
+
+    skipped_frames: int
+    """Frames at the start of the source that an earlier run of the session had sent: not sent again."""
+
+    damaged_frames: int
+    """Broken packets and pictures that the source left out."""
+
+    reconnections: int
+    """How often the connection was lost and the session opened again."""
+
+    sent_bytes: int
+    """Bytes of pictures that were sent; what was sent twice counts twice."""
+
+    elapsed_s: float
+    """From opening the session to the last verdict."""
+
+    @property
+    def frames(self) -> int:
+        """Frames with a verdict."""
+        return self.novel_frames + self.repeat_frames + self.rejected_frames
+
+    @property
+    def kept_share(self) -> float:
+        """Novel frames by frames with a verdict, in [0, 1]; 0 without frames."""
+        return self.novel_frames / self.frames if self.frames else 0.0
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames with a verdict by elapsed time."""
+        return self.frames / self.elapsed_s if self.elapsed_s > 0 else 0.0

@@ -1,0 +1,63 @@
+"""What the client's tests share: small videos, made on the spot."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from framekeep import Client
+from serving import RunningServer
+
+MILLISECOND = Fraction(1, 1000)
+
+
+def noise(number: int, width: int = 96, height: int = 64) -> NDArray[np.uint8]:
+    """A picture that does not compress, so that bytes of a file spread evenly over its frames."""
+    return np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> Callable[..., Path]:
+    """Write videos; their pictures are noise unless given, and their times 40 ms apart."""
+
+    def make(
+        name: str,
+        *,
+        pictures: Sequence[NDArray[np.uint8]] | None = None,
+        pts_ms: Sequence[int] = range(0, 2400, 40),
+        codec: str = "libx264",
+        metadata: Mapping[str, str] | None = None,
+        rotation: int = 0,
+    ) -> Path:
+        path = tmp_path / name
+        shown = pictures or [noise(number) for number in range(len(pts_ms))]
+        options = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
+        with av.open(path, "w", options=options) as container:
+            container.metadata.update(metadata or {})
+            video = container.add_stream(codec, rate=25)
+            assert isinstance(video, VideoStream)
+            video.height, video.width = shown[0].shape[:2]
+            video.pix_fmt = "yuv420p"
+            video.codec_context.time_base = MILLISECOND
+            if rotation:
+                video.set_display_rotation(rotation)
+            for picture, pts in zip(shown, pts_ms, strict=True):
+                frame = VideoFrame.from_ndarray(picture, format="rgb24")
+                frame.pts, frame.time_base = pts, MILLISECOND
+                container.mux(video.encode(frame))
+            container.mux(video.encode(None))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[Client]:
+    with Client(server.address) as client:
+        yield client
