@@ -12,6 +12,12 @@ class MemoryStoreConfig:
     novelty_threshold: float = 0.10
     """Threshold of memories that are created without one, in (0, 2]."""
 
+    max_memories: int = 1000
+    """Memories in the data folder, in [1, 100,000]; each that is used holds two files open."""
+
+    max_streams: int = 1000
+    """Streams of one memory, in [1, 100,000]."""
+
     def __post_init__(self) -> None:
         """Check ranges.
 
@@ -22,6 +28,9 @@ class MemoryStoreConfig:
             check_threshold(self.novelty_threshold)
         except InvalidThreshold as error:
             raise ValueError(f"novelty_threshold: {error}") from error
+        for name, number in (("max_memories", self.max_memories), ("max_streams", self.max_streams)):
+            if not 1 <= number <= 100_000:
+                raise ValueError(f"{name}: expected 1 to 100000, got {number}")
 
 
 def check_threshold(threshold: float) -> None:

@@ -41,6 +41,14 @@ class StreamExists(MemoryStoreError):
     """The name is taken."""
 
 
+class TooManyMemories(MemoryStoreError):
+    """There are as many memories as are taken."""
+
+
+class TooManyStreams(MemoryStoreError):
+    """The memory has as many streams as are taken."""
+
+
 class PolicyChanged(MemoryStoreError):
     """The policy is no longer the one that the caller has read."""
 

@@ -25,6 +25,7 @@ from memory_store.errors import (
     StoreUnavailable,
     StreamExists,
     StreamNotFound,
+    TooManyStreams,
 )
 from memory_store.facts import Contents, ExemplarFacts, MemoryFacts, ShownSighting, StreamFacts
 from memory_store.forest import Forest
@@ -50,13 +51,19 @@ _LOAD_BATCH = 4096
 class Memory:
     """A named, isolated store with one encoder version and a novelty policy. Safe for several threads."""
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, max_streams: int) -> None:
         """Open a memory and rebuild its index and forest from the journal.
+
+        Args:
+            name: its name.
+            path: its journal.
+            max_streams: streams it takes.
 
         Raises:
             MemoryUnreadable: the journal cannot be used; nothing was changed.
         """
         self.name = name
+        self._max_streams = max_streams
         self._lock = threading.RLock()
         self._refusal: MemoryStoreError | None = None
         self._journal = Journal(path)
@@ -95,6 +102,7 @@ class Memory:
 
         Raises:
             SessionMismatch: the session was first opened with another clock.
+            TooManyStreams: the stream is new, and there are as many as are taken.
             StoreUnavailable: the disk refused; safe to try again.
         """
         with self._lock:
@@ -226,6 +234,7 @@ class Memory:
 
         Raises:
             StreamExists: the name is taken.
+            TooManyStreams: there are as many as are taken.
             InvalidThreshold: outside (0, 2].
             StoreUnavailable: the disk refused; the stream may be there without its threshold.
         """
@@ -245,6 +254,8 @@ class Memory:
                 return stream
         if not create:
             raise StreamNotFound(f"memory {self.name} has no stream {name}")
+        if len(self._streams) >= self._max_streams:
+            raise TooManyStreams(f"expected at most {self._max_streams} streams in memory {self.name}")
         stream = self._journal.add_stream(name)
         self._streams[stream.id] = stream
         return stream

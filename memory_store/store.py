@@ -14,6 +14,7 @@ from memory_store.errors import (
     MemoryNotFound,
     PolicyChanged,
     StoreUnavailable,
+    TooManyMemories,
 )
 from memory_store.journal import Journal
 from memory_store.memory import Memory
@@ -82,7 +83,7 @@ class MemoryStore:
             if name not in self._opened:
                 if not path.exists():
                     raise MemoryNotFound(f"there is no memory {name}")
-                self._opened[name] = Memory(name, path)
+                self._opened[name] = Memory(name, path, self._config.max_streams)
             return self._opened[name]
 
     def create(self, name: str, encoder_version: str, dimension: int, threshold: float | None) -> Memory:
@@ -96,7 +97,7 @@ class MemoryStore:
 
         Raises:
             MemoryExists: the name is taken.
-            InvalidName, InvalidThreshold: as they say.
+            InvalidName, InvalidThreshold, TooManyMemories: as they say.
             StoreUnavailable: the disk refused; safe to try again.
         """
         path = self._path(name)
@@ -105,6 +106,8 @@ class MemoryStore:
         with self._lock:
             if path.exists():
                 raise MemoryExists(f"there is a memory {name} already")
+            if len(self.names()) >= self._config.max_memories:
+                raise TooManyMemories(f"expected at most {self._config.max_memories} memories")
             Journal.create(path, encoder_version, dimension, threshold)
             return self.get(name)
 

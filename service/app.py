@@ -1,6 +1,7 @@
 """Builds the service, starts it, stops it: the only place where its parts meet."""
 
 import asyncio
+import importlib.metadata
 import logging
 import signal
 from collections.abc import Callable
@@ -16,10 +17,10 @@ from framekeep.v1 import video_memory_pb2_grpc as pb_grpc
 from memory_store.store import MemoryStore
 from service.config import ServiceConfig
 from service.encoding import Encoding
-from service.ingest import Ingest
+from service.ingest import FRAMES_IN_FLIGHT, Ingest
 from service.query import Queries
 from service.resources import Resources
-from service.servicer import Servicer, limits_of
+from service.servicer import Servicer
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class App:
             Resources(store, encoder.version),
             self._ingest,
             Queries(store, self._encoding),
-            limits_of(config.encoder.max_picture_pixels, MAX_PICTURE_SIDE_PIXELS, message_bytes),
+            _info(config, encoder, message_bytes),
         )
         self._health = health.aio.HealthServicer()
         self._server = aio.server(
@@ -97,6 +98,24 @@ class App:
         await self._ingest.finish()
         await self._encoding.close()
         await asyncio.to_thread(self._store.close)
+
+
+def _info(config: ServiceConfig, encoder: FrameEncoder, message_bytes: int) -> pb.ServerInfo:
+    return pb.ServerInfo(
+        version=importlib.metadata.version("framekeep-server"),
+        encoder_version=str(encoder.version),
+        dimension=encoder.version.dimension,
+        default_novelty_threshold=config.memory.novelty_threshold,
+        limits=pb.Limits(
+            picture_pixels=config.encoder.max_picture_pixels,
+            picture_side_pixels=MAX_PICTURE_SIDE_PIXELS,
+            message_bytes=message_bytes,
+            frames_in_flight=FRAMES_IN_FLIGHT,
+            sessions=config.server.max_sessions,
+            memories=config.memory.max_memories,
+            streams=config.memory.max_streams,
+        ),
+    )
 
 
 async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:

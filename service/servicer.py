@@ -14,7 +14,7 @@ from framekeep.v1 import video_memory_pb2_grpc as pb_grpc
 from memory_store.records import Clock
 from service import frame_converters, names, query_converters
 from service.errors import InvalidField
-from service.ingest import FRAMES_IN_FLIGHT, Ingest, IngestSession
+from service.ingest import Ingest, IngestSession
 from service.query import Queries
 from service.resources import Resources
 from service.status import KNOWN_ERRORS, status_of
@@ -54,11 +54,17 @@ async def _abort(context: Context, error: Exception) -> NoReturn:
 class Servicer(pb_grpc.VideoMemoryServiceServicer):
     """Joins the contract to the parts of the service."""
 
-    def __init__(self, resources: Resources, ingest: Ingest, queries: Queries, limits: pb.Limits) -> None:
+    def __init__(self, resources: Resources, ingest: Ingest, queries: Queries, info: pb.ServerInfo) -> None:
         self._resources = resources
         self._ingest = ingest
         self._queries = queries
-        self._limits = limits
+        self._info = info
+        self._limits = info.limits
+
+    @_answering
+    async def GetServerInfo(self, request: pb.GetServerInfoRequest) -> pb.ServerInfo:  # noqa: ARG002  # it is empty
+        """See the contract."""
+        return self._info
 
     @_answering
     async def CreateMemory(self, request: pb.CreateMemoryRequest) -> pb.Memory:
@@ -182,13 +188,3 @@ class Servicer(pb_grpc.VideoMemoryServiceServicer):
             encoder_version=session.memory.identity.encoder_version,
             limits=self._limits,
         )
-
-
-def limits_of(max_picture_pixels: int, max_side_pixels: int, max_message_bytes: int) -> pb.Limits:
-    """Write what the server takes."""
-    return pb.Limits(
-        picture_pixels=max_picture_pixels,
-        picture_side_pixels=max_side_pixels,
-        message_bytes=max_message_bytes,
-        frames_in_flight=FRAMES_IN_FLIGHT,
-    )

@@ -35,6 +35,8 @@ TABLE: dict[type[Exception], tuple[StatusCode, "ErrorReason.ValueType"]] = {
     store_errors.PolicyChanged: (StatusCode.ABORTED, ErrorReason.ERROR_REASON_ETAG_MISMATCH),
     store_errors.StoreUnavailable: (StatusCode.UNAVAILABLE, ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
     service_errors.ShuttingDown: (StatusCode.UNAVAILABLE, ErrorReason.ERROR_REASON_SHUTTING_DOWN),
+    store_errors.TooManyMemories: (StatusCode.RESOURCE_EXHAUSTED, ErrorReason.ERROR_REASON_TOO_MANY_MEMORIES),
+    store_errors.TooManyStreams: (StatusCode.RESOURCE_EXHAUSTED, ErrorReason.ERROR_REASON_TOO_MANY_STREAMS),
     service_errors.TooManySessions: (StatusCode.RESOURCE_EXHAUSTED, ErrorReason.ERROR_REASON_TOO_MANY_SESSIONS),
 }
 """Every error that can reach a caller, by its exact class."""

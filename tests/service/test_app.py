@@ -1,5 +1,6 @@
 """Starting and stopping the real program, and what it tells about itself."""
 
+import importlib.metadata
 import json
 import signal
 import subprocess
@@ -125,3 +126,21 @@ def test_one_damaged_memory_does_not_stop_the_others(
             stub.GetMemory(pb.GetMemoryRequest(name="memories/bad"))
         assert error.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert "bad.sqlite" in str(error.value.details())
+
+
+def test_the_server_says_what_it_is_and_what_it_takes(server: RunningServer) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        info = VideoMemoryServiceStub(channel).GetServerInfo(pb.GetServerInfoRequest())
+
+    assert info.version == importlib.metadata.version("framekeep-server")
+    assert (info.encoder_version, info.dimension) == (str(server.encoder.version), 1280)
+    assert info.default_novelty_threshold == 0.10
+    assert info.limits == pb.Limits(
+        picture_pixels=2**24,
+        picture_side_pixels=16_384,
+        message_bytes=3 * 2**24 + 2**20,
+        frames_in_flight=32,
+        sessions=8,
+        memories=1000,
+        streams=1000,
+    )

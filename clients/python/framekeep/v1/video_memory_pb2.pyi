@@ -95,6 +95,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: as many sessions are connected as the server takes."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 23
     """INTERNAL: a fault of the server; its log has the details."""
+    ERROR_REASON_TOO_MANY_MEMORIES: _ErrorReason.ValueType  # 24
+    """RESOURCE_EXHAUSTED: there are as many memories as the server takes."""
+    ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 25
+    """RESOURCE_EXHAUSTED: the memory has as many streams as the server takes."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, or a frame was rejected; the comment names the status it comes with."""
@@ -147,6 +151,10 @@ ERROR_REASON_TOO_MANY_SESSIONS: ErrorReason.ValueType  # 22
 """RESOURCE_EXHAUSTED: as many sessions are connected as the server takes."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 23
 """INTERNAL: a fault of the server; its log has the details."""
+ERROR_REASON_TOO_MANY_MEMORIES: ErrorReason.ValueType  # 24
+"""RESOURCE_EXHAUSTED: there are as many memories as the server takes."""
+ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 25
+"""RESOURCE_EXHAUSTED: the memory has as many streams as the server takes."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _PixelFormat:
@@ -476,6 +484,61 @@ class Stream(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__novelty_threshold) -> _WhichOneofReturnType__novelty_threshold | None: ...
 
 Global___Stream: _TypeAlias = Stream  # noqa: Y015
+
+@_typing.final
+class GetServerInfoRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetServerInfoRequest: _TypeAlias = GetServerInfoRequest  # noqa: Y015
+
+@_typing.final
+class ServerInfo(_message.Message):
+    """What a server is, and what it takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENCODER_VERSION_FIELD_NUMBER: _builtins.int
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    DEFAULT_NOVELTY_THRESHOLD_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Of the package framekeep-server."""
+    encoder_version: _builtins.str
+    """The encoder version of memories that are created here; frames go into no others."""
+    dimension: _builtins.int
+    """D, the length of its embeddings."""
+    default_novelty_threshold: _builtins.float
+    """The threshold of memories that are created without one."""
+    @_builtins.property
+    def limits(self) -> Global___Limits:
+        """What the server takes."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        encoder_version: _builtins.str = ...,
+        dimension: _builtins.int = ...,
+        default_novelty_threshold: _builtins.float = ...,
+        limits: Global___Limits | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_novelty_threshold", b"default_novelty_threshold", "dimension", b"dimension", "encoder_version", b"encoder_version", "limits", b"limits", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServerInfo: _TypeAlias = ServerInfo  # noqa: Y015
 
 @_typing.final
 class CreateMemoryRequest(_message.Message):
@@ -982,6 +1045,9 @@ class Limits(_message.Message):
     PICTURE_SIDE_PIXELS_FIELD_NUMBER: _builtins.int
     MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     FRAMES_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    MEMORIES_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
     picture_pixels: _builtins.int
     """Width x height of a picture, in pixels."""
     picture_side_pixels: _builtins.int
@@ -990,6 +1056,12 @@ class Limits(_message.Message):
     """Size of one message, in bytes."""
     frames_in_flight: _builtins.int
     """Frames of one session that the server takes in before it has answered the first of them. Beyond it, sending waits."""
+    sessions: _builtins.int
+    """Sessions connected at a time."""
+    memories: _builtins.int
+    """Memories."""
+    streams: _builtins.int
+    """Streams of one memory."""
     def __init__(
         self,
         *,
@@ -997,10 +1069,13 @@ class Limits(_message.Message):
         picture_side_pixels: _builtins.int = ...,
         message_bytes: _builtins.int = ...,
         frames_in_flight: _builtins.int = ...,
+        sessions: _builtins.int = ...,
+        memories: _builtins.int = ...,
+        streams: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames_in_flight", b"frames_in_flight", "message_bytes", b"message_bytes", "picture_pixels", b"picture_pixels", "picture_side_pixels", b"picture_side_pixels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames_in_flight", b"frames_in_flight", "memories", b"memories", "message_bytes", b"message_bytes", "picture_pixels", b"picture_pixels", "picture_side_pixels", b"picture_side_pixels", "sessions", b"sessions", "streams", b"streams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,6 +34,11 @@ class VideoMemoryServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.GetServerInfo = channel.unary_unary(
+                '/framekeep.v1.VideoMemoryService/GetServerInfo',
+                request_serializer=framekeep_dot_v1_dot_video__memory__pb2.GetServerInfoRequest.SerializeToString,
+                response_deserializer=framekeep_dot_v1_dot_video__memory__pb2.ServerInfo.FromString,
+                _registered_method=True)
         self.CreateMemory = channel.unary_unary(
                 '/framekeep.v1.VideoMemoryService/CreateMemory',
                 request_serializer=framekeep_dot_v1_dot_video__memory__pb2.CreateMemoryRequest.SerializeToString,
@@ -113,6 +118,13 @@ class VideoMemoryServiceStub:
 
 class VideoMemoryServiceServicer:
     """Missing associated documentation comment in .proto file."""
+
+    def GetServerInfo(self, request, context):
+        """What this server is, and what it takes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def CreateMemory(self, request, context):
         """Creates an empty memory bound to the encoder version of this server. It is on disk when the answer arrives.
@@ -248,6 +260,11 @@ class VideoMemoryServiceServicer:
 
 def add_VideoMemoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'GetServerInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServerInfo,
+                    request_deserializer=framekeep_dot_v1_dot_video__memory__pb2.GetServerInfoRequest.FromString,
+                    response_serializer=framekeep_dot_v1_dot_video__memory__pb2.ServerInfo.SerializeToString,
+            ),
             'CreateMemory': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateMemory,
                     request_deserializer=framekeep_dot_v1_dot_video__memory__pb2.CreateMemoryRequest.FromString,
@@ -333,6 +350,33 @@ def add_VideoMemoryServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class VideoMemoryService:
     """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def GetServerInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/framekeep.v1.VideoMemoryService/GetServerInfo',
+            framekeep_dot_v1_dot_video__memory__pb2.GetServerInfoRequest.SerializeToString,
+            framekeep_dot_v1_dot_video__memory__pb2.ServerInfo.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def CreateMemory(request,

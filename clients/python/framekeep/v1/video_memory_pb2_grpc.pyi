@@ -50,6 +50,8 @@ class VideoMemoryServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> VideoMemoryServiceAsyncStub: ...
+    GetServerInfo: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.GetServerInfoRequest, _video_memory_pb2.ServerInfo]
+    """What this server is, and what it takes."""
     CreateMemory: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.CreateMemoryRequest, _video_memory_pb2.Memory]
     """Creates an empty memory bound to the encoder version of this server. It is on disk when the answer arrives.
     ALREADY_EXISTS if the name is taken, INVALID_ARGUMENT for a bad name or threshold.
@@ -117,6 +119,8 @@ class VideoMemoryServiceStub:
 @_typing.type_check_only
 class VideoMemoryServiceAsyncStub(VideoMemoryServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
+    GetServerInfo: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.GetServerInfoRequest, _video_memory_pb2.ServerInfo]  # type: ignore[assignment]
+    """What this server is, and what it takes."""
     CreateMemory: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.CreateMemoryRequest, _video_memory_pb2.Memory]  # type: ignore[assignment]
     """Creates an empty memory bound to the encoder version of this server. It is on disk when the answer arrives.
     ALREADY_EXISTS if the name is taken, INVALID_ARGUMENT for a bad name or threshold.
@@ -182,6 +186,14 @@ class VideoMemoryServiceAsyncStub(VideoMemoryServiceStub):
     """What a stream showed, as sightings in order of their start."""
 
 class VideoMemoryServiceServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def GetServerInfo(
+        self,
+        request: _video_memory_pb2.GetServerInfoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_memory_pb2.ServerInfo, _abc.Awaitable[_video_memory_pb2.ServerInfo]]:
+        """What this server is, and what it takes."""
+
     @_abc_1.abstractmethod
     def CreateMemory(
         self,
