@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.samples import sample_videos
-from encoder.backbone import INPUT_SIDE_PIXELS, load_backbone
+from encoder.backbone import INPUT_SIDE_PIXELS, load_backbone, weights_file
 from encoder.picture import Picture
 from encoder.preprocess import encoder_input
 from framekeep import Client, VerdictKind
@@ -68,7 +68,7 @@ def server(data: Path) -> Iterator[str]:
 def all_vectors(video: Path) -> tuple[Vectors, list[int], float]:
     """Encode every frame with torch and store every vector: float32 [N, D], the key frames, and the seconds taken."""
     started = time.monotonic()
-    backbone, _ = load_backbone(None)
+    backbone = load_backbone(weights_file(None))
     rows, keys = [], []
     with av.open(str(video)) as container, torch.no_grad():
         for place, frame in enumerate(container.decode(video=0)):

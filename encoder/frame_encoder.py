@@ -6,14 +6,15 @@ its picture alone, to the last bit, never on what it was batched with.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from encoder.backbone import INPUT_SIDE_PIXELS, load_backbone
+from encoder.backbone import INPUT_SIDE_PIXELS, version_of, weights_file
 from encoder.config import EncoderConfig
+from encoder.conversion import converted
 from encoder.openvino_runtime import openvino
 from encoder.picture import Pixels
 from encoder.version import EncoderVersion
@@ -48,17 +49,19 @@ class OpenVinoEncoder:
 
     input_side_pixels = INPUT_SIDE_PIXELS
 
-    def __init__(self, config: EncoderConfig) -> None:
-        """Load and compile the network; a few seconds.
+    def __init__(self, config: EncoderConfig, folder: Path) -> None:
+        """Load and compile the network; some seconds the first time, a fraction of one afterwards.
+
+        Args:
+            config: the settings.
+            folder: keeps the network in OpenVINO's format; see `encoder.conversion`.
 
         Raises:
-            WeightsUnreadable: see `load_backbone`.
+            WeightsUnreadable: the file is missing, or is not one of the network's.
         """
-        backbone, self.version = load_backbone(config.weights)
-        shape = (1, INPUT_SIDE_PIXELS, INPUT_SIDE_PIXELS, 3)
-        with torch.no_grad():
-            model = openvino.convert_model(backbone, example_input=torch.zeros(shape, dtype=torch.uint8))
-        model.reshape(list(shape))
+        weights = weights_file(config.weights)
+        self.version = version_of(weights)
+        model = converted(weights, self.version.weights_sha256, folder)
         compiled = openvino.Core().compile_model(
             model,
             "CPU",

@@ -9,14 +9,25 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from encoder.config import MAX_PICTURE_SIDE_PIXELS
-from encoder.errors import PictureTooLarge, PictureUnreadable, PixelsMismatch
+from encoder.errors import EncoderError, PictureTooLarge, PictureUnreadable, PixelsMismatch
 
 Pixels = NDArray[np.uint8]
 
 READABLE_FORMATS = ("JPEG", "PNG", "WEBP")
+
+# What turns a picture upright, by its EXIF orientation (1 is upright).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +84,52 @@ def read_compressed(data: bytes, max_pixels: int) -> Picture:
         PictureUnreadable: another format, or a broken or truncated file.
         PictureTooLarge: too many pixels; nothing was decoded.
     """
+    _check_webp_canvas(data, max_pixels)
     try:
         with Image.open(io.BytesIO(data), formats=READABLE_FORMATS) as image:
             check_size(image.width, image.height, max_pixels)
-            return Picture(_rgb(ImageOps.exif_transpose(image)))
+            return Picture(_rgb(_upright(image)))
+    except EncoderError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureTooLarge(f"expected at most {max_pixels} pixels: {error}") from error
-    # Pillow reports broken files through all of these, depending on where the damage is.
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Exception as error:  # Pillow lets through whatever damage leads to, struct.error and all
         raise PictureUnreadable(f"expected a JPEG, PNG or WebP picture, got {len(data)} bytes: {error}") from error
+
+
+def _check_webp_canvas(data: bytes, max_pixels: int) -> None:
+    """Check the size that a WebP file claims: Pillow takes memory for its canvas, twice, by opening it.
+
+    The layout of the header is that of the WebP container specification ("RIFF container").
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return
+    match data[12:16]:
+        case b"VP8 ":
+            width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+        case b"VP8L":
+            bits = int.from_bytes(data[21:25], "little")
+            width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8X":
+            width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        case _:
+            return
+    check_size(max(1, width), max(1, height), max_pixels)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF orientation says; EXIF that cannot be read turns nothing."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001  # as for pictures; the picture itself may be fine
+        return image
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def _rgb(image: Image.Image) -> Pixels:
     if image.mode.startswith("I"):  # 16-bit gray; Pillow's own conversion would clip it at 255
-        gray = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        gray = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     return np.array(image.convert("RGB"))
 

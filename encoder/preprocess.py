@@ -46,5 +46,10 @@ def thumbnail(picture: Picture) -> bytes:
 
 
 def _resized(picture: Picture, width: int, height: int) -> Picture:
-    shrunk = cv2.resize(picture.pixels, (width, height), interpolation=cv2.INTER_AREA)
+    rows, columns = picture.pixels.shape[:2]
+    # OpenCV averages areas only where neither side grows; where one does, it would skip pixels of the other.
+    smaller = (min(width, columns), min(height, rows))
+    shrunk = cv2.resize(picture.pixels, smaller, interpolation=cv2.INTER_AREA)
+    if smaller != (width, height):
+        shrunk = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_AREA)
     return Picture(np.asarray(shrunk, dtype=np.uint8))

@@ -12,8 +12,8 @@ class MemoryStoreConfig:
     novelty_threshold: float = 0.10
     """Threshold of memories that are created without one, in (0, 2]."""
 
-    max_memories: int = 1000
-    """Memories in the data folder, in [1, 100,000]; each that is used holds two files open."""
+    max_memories: int = 256
+    """Memories in the data folder, in [1, 100,000]; each that was used holds about five file descriptors."""
 
     max_streams: int = 1000
     """Streams of one memory, in [1, 100,000]."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory_store.errors import MemoryUnreadable, StoreUnavailable
+from memory_store.facts import Contents
 from memory_store.forest import BLOCK_SIZE, Stay
 from memory_store.group import Group, NextIds, SessionState, StreamState
 from memory_store.migrations import migrate
@@ -29,6 +30,12 @@ SIGHTING_COLUMNS = (
     "id, stay_id, stream_id, session_id, exemplar_id, policy_revision, threshold, first_seq, last_seq,"
     " start_us, end_us, frames, largest_novelty, mean"
 )
+
+
+_DAMAGED = "expected a framekeep journal in {path}: {error}; restore it from a copy, or move it away to go on"
+
+# What goes by without a change of the file; extended codes have these in their low byte.
+_PASSING = frozenset((sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,27 @@ def sighting_from(row: Row) -> Sighting:
     return Sighting(*fields)
 
 
+@contextmanager
+def reading_errors(path: Path) -> Iterator[None]:
+    """Tell damage from a passing fault in what reading a journal raises.
+
+    Raises:
+        StoreUnavailable: the file cannot be opened or read at present: descriptors, rights, or the disk.
+        MemoryUnreadable: it is damaged, or no journal.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+            raise StoreUnavailable(f"cannot read {path}: {error}") from error
+        raise MemoryUnreadable(_DAMAGED.format(path=path, error=error)) from error
+    except OSError as error:
+        raise StoreUnavailable(f"cannot read {path}: {error}") from error
+    # what rows that do not fit each other lead to
+    except (ValueError, LookupError, TypeError) as error:
+        raise MemoryUnreadable(_DAMAGED.format(path=path, error=error)) from error
+
+
 class Journal:
     """The writing side of a memory's file. Not safe for several threads; the memory's lock sees to that."""
 
@@ -69,18 +97,18 @@ class Journal:
 
         Raises:
             MemoryUnreadable: it is damaged, is no journal, or was written by a newer version.
+            StoreUnavailable: it cannot be opened at present.
         """
         self._path = path
-        try:
+        with reading_errors(path):
+            _check_begun(path)
             self._connection = _connect(path)
-            migrate(self._connection)
-            row = self._connection.execute("SELECT encoder_version, dimension, created_us FROM memory").fetchone()
-        except sqlite3.Error as error:
-            raise MemoryUnreadable(
-                f"expected a framekeep journal in {path}: {error}; restore it from a copy, or move it away to go on"
-            ) from error
-        if row is None:
-            raise MemoryUnreadable(f"expected a framekeep journal in {path}: it names no encoder version")
+            try:
+                migrate(self._connection)
+                [row] = self._connection.execute("SELECT encoder_version, dimension, created_us FROM memory")
+            except BaseException:
+                self._connection.close()
+                raise
         self.identity = Identity(*row)
 
     @staticmethod
@@ -103,7 +131,11 @@ class Journal:
             finally:
                 connection.close()
             draft.rename(path)
-            _sync_folder(path.parent)
+            try:
+                _sync_folder(path.parent)
+            except OSError:
+                path.unlink()
+                raise
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"cannot create {path}: {error}") from error
 
@@ -263,6 +295,16 @@ class Journal:
             streams.append(stream)
         return streams
 
+    def counts(self, stream_id: int | None) -> Contents:
+        """Count frames and what was kept of them, for one stream or for all; without what the forest knows."""
+        only = "" if stream_id is None else " WHERE stream_id = :stream"
+        novel, repeat, rejected, received, sightings = self._connection.execute(
+            "SELECT coalesce(sum(novel_frames), 0), coalesce(sum(repeat_frames), 0), coalesce(sum(rejected_frames), 0),"
+            f" coalesce(sum(received_bytes), 0), (SELECT count(*) FROM sightings{only}) FROM sessions{only}",
+            {"stream": stream_id},
+        ).fetchone()
+        return Contents(novel, repeat, rejected, exemplars=novel, sightings=sightings, received_bytes=received)
+
     def next_ids(self) -> NextIds:
         """Find the next free numbers."""
         return NextIds(
@@ -316,6 +358,14 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _check_begun(path: Path) -> None:
+    """Leave files alone that are no journals: a journal has its schema version in its header from its first day on."""
+    with path.open("rb") as file:
+        header = file.read(64)
+    if not header.startswith(b"SQLite format 3\0") or not any(header[60:64]):
+        raise ValueError("it has no schema version")
 
 
 def _side_files(path: Path) -> tuple[Path, Path]:

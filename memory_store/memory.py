@@ -31,7 +31,7 @@ from memory_store.facts import Contents, ExemplarFacts, MemoryFacts, ShownSighti
 from memory_store.forest import Forest
 from memory_store.group import Group, SessionState, StreamState
 from memory_store.index import PROPOSALS, ExemplarIndex
-from memory_store.journal import Journal, now_us
+from memory_store.journal import Journal, now_us, reading_errors
 from memory_store.novelty import Neighbour, distance, nearest
 from memory_store.policies import Policies
 from memory_store.reading import Reading
@@ -61,24 +61,34 @@ class Memory:
 
         Raises:
             MemoryUnreadable: the journal cannot be used; nothing was changed.
+            StoreUnavailable: it cannot be read at present; nothing was changed.
         """
         self.name = name
+        self._path = path
         self._max_streams = max_streams
         self._lock = threading.RLock()
         self._refusal: MemoryStoreError | None = None
         self._journal = Journal(path)
-        self.reading = Reading(path)
-        """Answers about frames, sightings and exemplars."""
         self.identity = self._journal.identity
         """What the memory is bound to."""
-        self._streams = {stream.id: stream for stream in self._journal.streams()}
         self._sessions: dict[int, SessionState] = {}
+        self._index = ExemplarIndex(self.identity.dimension)
+        self._forest = Forest(self.identity.dimension)
+        try:
+            with reading_errors(path):
+                self._load()
+                self.reading = Reading(path)
+                """Answers about frames, sightings and exemplars."""
+        except BaseException:
+            self._journal.close()
+            raise
+
+    def _load(self) -> None:
+        self._streams = {stream.id: stream for stream in self._journal.streams()}
         self._next_ids = self._journal.next_ids()
         self._policies = Policies(self._journal.policies())
-        self._index = ExemplarIndex(self.identity.dimension)
         for ids, embeddings in self._journal.exemplars(_LOAD_BATCH):
             self._index.add(ids, embeddings)
-        self._forest = Forest(self.identity.dimension)
         for stay, sightings in self._journal.stays():
             self._forest.grow([stay], [(None, sighting) for sighting in sightings])
 
@@ -86,7 +96,7 @@ class Memory:
         """Close the memory, after the group that is being written; `refusal` is what is raised from then on."""
         with self._lock:
             self._refusal = refusal
-            self.reading.close()
+            self.reading.close(refusal)
             self._journal.close()
 
     # The frame's way
@@ -108,7 +118,8 @@ class Memory:
         with self._lock:
             self._check_usable()
             stream_id = self._stream_state(stream, create=True).id
-            state = self._journal.session(stream_id, uuid)
+            with reading_errors(self._path):
+                state = self._journal.session(stream_id, uuid)
             if state is None:
                 self._journal.add_session(stream_id, uuid, clock, now_us() if start_us is None else start_us)
                 state = self._journal.session(stream_id, uuid)
@@ -179,13 +190,15 @@ class Memory:
                 ids, embeddings = zip(*group.new_embeddings(), strict=True)
                 self._index.add(np.array(ids, np.int64), np.stack(embeddings))
         except BaseException as error:
-            self._refusal = StoreUnavailable(f"memory {self.name} lost touch with its journal: restart the server")
+            self._refusal = StoreUnavailable(
+                f"memory {self.name} lost touch with its journal, which holds what was sent: restart the server"
+            )
             _LOG.exception("%s", self._refusal)
-            raise self._refusal from error
+            raise type(self._refusal)(*self._refusal.args) from error
 
     def _check_usable(self) -> None:
         if self._refusal is not None:
-            raise self._refusal
+            raise type(self._refusal)(*self._refusal.args)
 
     def _check_embedding(self, embedding: Embedding) -> None:
         expected = (self.identity.dimension,)
@@ -308,8 +321,14 @@ class Memory:
         return sorted(found, key=lambda neighbour: neighbour.novelty)[:number]
 
     def sightings(self, exemplar_id: int, scope: Scope) -> tuple[ExemplarFacts, list[ShownSighting]]:
-        """Give what is known of an exemplar within a scope, and its sightings there, newest first."""
+        """Give what is known of an exemplar within a scope, and its sightings there, newest first.
+
+        Raises:
+            ExemplarNotFound: no frame within the scope counts towards it.
+        """
         shown = self.reading.sightings_of_exemplar(exemplar_id, scope)
+        if not shown:
+            raise ExemplarNotFound(f"exemplar {exemplar_id} stands for no frame within the scope")
         facts = ExemplarFacts(
             exemplar_id,
             first_us=min(sighting.start_us for sighting in shown),
@@ -323,6 +342,7 @@ class Memory:
     def facts(self) -> MemoryFacts:
         """Describe the memory."""
         with self._lock:
+            self._check_usable()
             contents = self._contents(None)
             return MemoryFacts(
                 self.name,
@@ -340,6 +360,7 @@ class Memory:
             StreamNotFound: there is no such stream.
         """
         with self._lock:
+            self._check_usable()
             stream = self._stream_state(name)
             own = self._policies.own(stream.id)
             return StreamFacts(
@@ -355,9 +376,9 @@ class Memory:
         stays = self._forest.facts()
         if stream_id is not None:
             stays = stays.of_stream(stream_id)
-        contents = replace(
-            self.reading.counts(stream_id), stays=len(stays), counted_frames=int(stays.column("frames").sum())
-        )
+        with reading_errors(self._path):
+            counts = self._journal.counts(stream_id)
+        contents = replace(counts, stays=len(stays), counted_frames=int(stays.column("frames").sum()))
         if not len(stays):
             return contents
         first_us, last_us = int(stays.column("first_us").min()), int(stays.column("last_us").max())

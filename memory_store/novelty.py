@@ -29,9 +29,9 @@ def distance(first: Embedding, second: Embedding) -> float:
 
 
 def nearest(embedding: Embedding, candidates: Iterable[tuple[int, Embedding]]) -> Neighbour | None:
-    """Find the nearest of some exemplars by the exact distance; of equals the first; None if there are none."""
+    """Find the nearest of some exemplars by the exact distance; of equals the oldest; None if there are none."""
     neighbours = (Neighbour(exemplar_id, distance(embedding, other)) for exemplar_id, other in candidates)
-    return min(neighbours, key=lambda neighbour: neighbour.novelty, default=None)
+    return min(neighbours, key=lambda neighbour: (neighbour.novelty, neighbour.exemplar_id), default=None)
 
 
 @dataclass(frozen=True, slots=True)

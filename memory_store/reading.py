@@ -8,9 +8,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from memory_store.errors import ExemplarNotFound, MemoryUnreadable, MomentNotFound
-from memory_store.facts import Contents, Exemplar, ExemplarFacts, ShownSighting
-from memory_store.journal import SIGHTING_COLUMNS, Row, sighting_from, vector
+from memory_store.errors import ExemplarNotFound, MemoryStoreError, MomentNotFound
+from memory_store.facts import Exemplar, ExemplarFacts, ShownSighting
+from memory_store.journal import SIGHTING_COLUMNS, Row, reading_errors, sighting_from, vector
 from memory_store.records import Clock, FrameKind, Novel, Outcome, Rejected, Repeat, Sighting, Verdict
 from memory_store.scope import EARLIEST_US, LATEST_US, Scope
 
@@ -26,20 +26,21 @@ class Reading:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self._refusal: MemoryStoreError | None = None
         self._path = path
         self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
 
-    def close(self) -> None:
-        """Close the connection; waits for a question that is being answered."""
+    def close(self, refusal: MemoryStoreError) -> None:
+        """Close the connection after the question that is being answered; `refusal` is what is raised from then on."""
         with self._lock:
+            self._refusal = refusal
             self._connection.close()
 
     def _rows(self, sql: str, values: Sequence[object] | dict[str, object] = ()) -> list[Row]:
-        try:
-            with self._lock:
-                return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise MemoryUnreadable(f"cannot read {self._path}: {error}") from error
+        with self._lock, reading_errors(self._path):
+            if self._refusal is not None:
+                raise self._refusal
+            return self._connection.execute(sql, values).fetchall()
 
     def verdicts(self, session_id: int, first_seq: int, last_seq: int) -> list[Verdict]:
         """Give the verdicts of frames again, in order."""
@@ -51,17 +52,6 @@ class Reading:
             (session_id, first_seq, last_seq),
         )
         return [_verdict(row) for row in rows]
-
-    def counts(self, stream_id: int | None) -> Contents:
-        """Count frames and what was kept of them, for one stream or for all; without what the forest knows."""
-        only = "" if stream_id is None else " WHERE stream_id = :stream"
-        [row] = self._rows(
-            "SELECT coalesce(sum(novel_frames), 0), coalesce(sum(repeat_frames), 0), coalesce(sum(rejected_frames), 0),"
-            f" coalesce(sum(received_bytes), 0), (SELECT count(*) FROM sightings{only}) FROM sessions{only}",
-            {"stream": stream_id},
-        )
-        novel, repeat, rejected, received, sightings = row
-        return Contents(novel, repeat, rejected, exemplars=novel, sightings=sightings, received_bytes=received)
 
     def sightings_of_stay(self, stay_id: int) -> list[Sighting]:
         """Read the sightings of a stay, oldest first."""
@@ -96,7 +86,8 @@ class Reading:
         )
         streams = None if scope.stream_ids is None else {name for (name,) in self._stream_names(scope.stream_ids)}
         shown = [self._shown(row, scope) for row in rows if streams is None or row[1] in streams]
-        return [sighting for sighting in shown if sighting.frames]
+        within = [sighting for sighting in shown if sighting.frames]
+        return sorted(within, key=lambda sighting: (sighting.start_us, sighting.id), reverse=True)
 
     def _stream_names(self, stream_ids: frozenset[int]) -> list[Row]:
         marks = ", ".join("?" * len(stream_ids))
@@ -136,14 +127,25 @@ class Reading:
         Raises:
             MomentNotFound: there is no such frame.
         """
-        rows = self._rows(
-            "SELECT exemplar_id FROM sightings WHERE stream_id = ? AND start_us <= ?"
-            " ORDER BY min(end_us, ?) DESC, start_us DESC, id DESC LIMIT 1",
+        # The last frame of a sighting that had ended by then is its end; of one that went on, it must be looked up.
+        ended = self._rows(
+            "SELECT end_us, id, exemplar_id FROM sightings WHERE stream_id = ? AND end_us <= ?"
+            " ORDER BY end_us DESC, id DESC LIMIT 1",
+            (stream_id, time_us),
+        )
+        going_on = self._rows(
+            "SELECT session_id, first_seq, last_seq, id, exemplar_id FROM sightings"
+            " WHERE stream_id = ? AND start_us <= ? AND end_us > ?",
             (stream_id, time_us, time_us),
         )
-        if not rows:
+        until = Scope(last_us=time_us)
+        shown = [(end_us, sighting_id, exemplar_id) for end_us, sighting_id, exemplar_id in ended]
+        for session_id, first_seq, last_seq, sighting_id, exemplar_id in going_on:
+            _, _, last_us = self.extent_within(session_id, (first_seq, last_seq), exemplar_id, until)
+            shown.append((last_us, sighting_id, exemplar_id))
+        if not shown:
             raise MomentNotFound(f"the stream has no frame at or before {time_us} us")
-        return int(rows[0][0])
+        return int(max(shown)[2])
 
     def exemplars(
         self, *, after: int | None, limit: int, newest_first: bool, thumbnails: bool, embeddings: bool

@@ -62,12 +62,17 @@ class MemoryStore:
             self._opened.clear()
             self._folder_lock.close()
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+
     def _path(self, name: str) -> Path:
         return self._folder / f"{check_name(name)}.sqlite"
 
     def names(self) -> list[str]:
         """Name all memories, in order."""
-        return sorted(path.stem for path in self._folder.glob("*.sqlite"))
+        stems = (path.stem for path in self._folder.glob("*.sqlite"))
+        return sorted(stem for stem in stems if NAME_PATTERN.fullmatch(stem))
 
     def get(self, name: str) -> Memory:
         """Give a memory; it is opened if it is not.
@@ -78,8 +83,7 @@ class MemoryStore:
         """
         path = self._path(name)
         with self._lock:
-            if self._closed:
-                raise StoreUnavailable("the store is closed")
+            self._check_open()
             if name not in self._opened:
                 if not path.exists():
                     raise MemoryNotFound(f"there is no memory {name}")
@@ -104,6 +108,7 @@ class MemoryStore:
         threshold = self._config.novelty_threshold if threshold is None else threshold
         check_threshold(threshold)
         with self._lock:
+            self._check_open()
             if path.exists():
                 raise MemoryExists(f"there is a memory {name} already")
             if len(self.names()) >= self._config.max_memories:
@@ -121,6 +126,7 @@ class MemoryStore:
         """
         path = self._path(name)
         with self._lock:
+            self._check_open()
             if not path.exists():
                 raise MemoryNotFound(f"there is no memory {name}")
             if expected_revision is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.metadata
 import logging
+import resource
 import signal
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from framekeep.v1 import video_memory_pb2_grpc as pb_grpc
 from memory_store.store import MemoryStore
 from service.config import ServiceConfig
 from service.encoding import Encoding
+from service.frame_converters import MAX_FRAMES_PER_MESSAGE
 from service.ingest import FRAMES_IN_FLIGHT, Ingest
 from service.query import Queries
 from service.resources import Resources
@@ -32,6 +34,10 @@ MESSAGE_OVERHEAD_BYTES = 2**20
 
 KEEPALIVE_MS = 20_000
 """Pings on idle connections, so that half-open ones are noticed."""
+
+
+OTHER_CALLS = 64
+"""Calls at a time beside the sessions; further ones are refused with RESOURCE_EXHAUSTED."""
 
 
 class ListenError(Exception):
@@ -56,6 +62,7 @@ class App:
         )
         self._health = health.aio.HealthServicer()
         self._server = aio.server(
+            maximum_concurrent_rpcs=config.server.max_sessions + OTHER_CALLS,
             options=[
                 ("grpc.max_receive_message_length", message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -63,7 +70,7 @@ class App:
                 ("grpc.keepalive_time_ms", KEEPALIVE_MS),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
-            ]
+            ],
         )
         pb_grpc.add_VideoMemoryServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -111,6 +118,7 @@ def _info(config: ServiceConfig, encoder: FrameEncoder, message_bytes: int) -> p
             picture_side_pixels=MAX_PICTURE_SIDE_PIXELS,
             message_bytes=message_bytes,
             frames_in_flight=FRAMES_IN_FLIGHT,
+            frames_per_message=MAX_FRAMES_PER_MESSAGE,
             sessions=config.server.max_sessions,
             memories=config.memory.max_memories,
             streams=config.memory.max_streams,
@@ -128,9 +136,11 @@ async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
     Raises:
         DataFolderInUse, StoreUnavailable, WeightsUnreadable, ListenError: the server did not start.
     """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the usual 1,024 would do for 200 memories only
     store = MemoryStore(config.server.data, config.memory)
     try:
-        encoder = await asyncio.to_thread(OpenVinoEncoder, config.encoder)
+        encoder = await asyncio.to_thread(OpenVinoEncoder, config.encoder, config.server.data / "encoder")
     except BaseException:
         store.close()
         raise

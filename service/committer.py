@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memory_store.errors import MemoryStoreError
 from memory_store.memory import Memory
 from memory_store.records import Arrival, Verdict
 from service.batching import Batcher
@@ -32,7 +31,7 @@ class Committer:
 
     def __init__(self) -> None:
         """Start; needs a running event loop."""
-        self._batcher: Batcher[tuple[Writer, Arrival], Verdict | Exception] = Batcher("commit", _commit, GROUP_FRAMES)
+        self._batcher: Batcher[tuple[Writer, Arrival], Verdict | Exception] = Batcher("commit", committed, GROUP_FRAMES)
 
     async def put(self, writer: Writer, arrival: Arrival) -> asyncio.Future[Verdict | Exception]:
         """Put a frame in line; a session's frames are committed in the order in which this is called.
@@ -47,18 +46,41 @@ class Committer:
         await self._batcher.close()
 
 
-def _commit(items: Sequence[tuple[Writer, Arrival]]) -> list[Verdict | Exception]:
-    results: dict[int, Verdict | Exception] = {}
+def committed(items: Sequence[tuple[Writer, Arrival]]) -> list[Verdict | Exception]:
+    """Decide on and commit frames, those of each memory as one group.
+
+    Returns:
+        For each frame its verdict, or why its session has none.
+    """
+    results: list[Verdict | Exception] = [RuntimeError("expected a result for every frame")] * len(items)
     for memory in {writer.memory for writer, _ in items}:
         places = [place for place, (writer, _) in enumerate(items) if writer.memory is memory]
-        live = [place for place in places if items[place][0].failure is None]
-        try:
-            results.update(zip(live, memory.remember([items[place][1] for place in live]), strict=True))
-        except MemoryStoreError as error:
-            for place in live:
-                items[place][0].failure = error
-        for place in places:
-            failure = items[place][0].failure
-            if failure is not None:
-                results[place] = failure
-    return [results[place] for place in range(len(items))]
+        _commit_to(memory, places, items, results)
+    return results
+
+
+def _commit_to(
+    memory: Memory,
+    places: Sequence[int],
+    items: Sequence[tuple[Writer, Arrival]],
+    results: list[Verdict | Exception],
+) -> None:
+    """Commit frames to one memory; what is wrong with one session's frames fails that session alone."""
+    live = [place for place in places if items[place][0].failure is None]
+    try:
+        verdicts = memory.remember([items[place][1] for place in live])
+    except Exception as error:  # noqa: BLE001  # whatever it is, nothing was written, and it must not spread
+        writers = {items[place][0] for place in live}
+        if len(writers) > 1:
+            for writer in writers:
+                _commit_to(memory, [place for place in live if items[place][0] is writer], items, results)
+        else:
+            for writer in writers:
+                writer.failure = error
+    else:
+        for place, verdict in zip(live, verdicts, strict=True):
+            results[place] = verdict
+    for place in places:
+        failure = items[place][0].failure
+        if failure is not None:
+            results[place] = failure

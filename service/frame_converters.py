@@ -12,6 +12,9 @@ from service.ingest import IncomingFrame, Opening, TimedVerdict
 from service.names import MAX_PTS_US, exemplar_name, stream_from, time_from, time_to
 from service.status import status_of_rejection
 
+MAX_FRAMES_PER_MESSAGE = 256
+"""A message is read at once; so many frames take about a millisecond."""
+
 _PIXEL_FORMATS = {
     pb.PIXEL_FORMAT_RGB24: PixelFormat.RGB24,
     pb.PIXEL_FORMAT_BGR24: PixelFormat.BGR24,
@@ -88,6 +91,9 @@ def frames_from(request: pb.IngestRequest, clock: Clock, max_pixels: int) -> lis
     """Read a later message of an Ingest call; a frame with a fault raises it when it is read."""
     if request.WhichOneof("request") != "frames":
         raise ProtocolViolation("expected frames after the opening")
+    count = len(request.frames.frames)
+    if count > MAX_FRAMES_PER_MESSAGE:
+        raise InvalidField("frames", f"expected at most {MAX_FRAMES_PER_MESSAGE} in a message, got {count}")
     return [_frame_from(frame, clock, max_pixels) for frame in request.frames.frames]
 
 

@@ -194,7 +194,10 @@ class IngestSession:
                 if item.error is not None:
                     raise item.error
                 return
-            ready.append(await item)
+            # Not awaited itself: a client that goes away cancels what is awaited here, and a frame once taken is
+            # committed, or the next ones would leave a gap.
+            await asyncio.wait([item])
+            ready.append(item.result())
             self._unanswered.remove(item)
             if self._line.empty():
                 yield ready
@@ -212,7 +215,10 @@ class IngestSession:
         self.end(None)
         async with self._room:
             self._room.notify_all()
-        await asyncio.gather(*self._unanswered, return_exceptions=True)
+        if self._unanswered:
+            await asyncio.wait(self._unanswered)
+        for task in self._unanswered:
+            task.exception()  # told here or in `verdicts`; marks it as seen
 
 
 def _succeeded(task: asyncio.Task[TimedVerdict]) -> bool:

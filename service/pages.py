@@ -59,9 +59,13 @@ def page_from(size: int, token: str, query: str, key: tuple[type, ...]) -> PageR
         return PageRequest(size, None, query)
     try:
         listing, after = json.loads(base64.urlsafe_b64decode(token))
-    except (binascii.Error, ValueError, TypeError) as error:
+    except (binascii.Error, ValueError, TypeError, RecursionError) as error:
         raise InvalidField("page_token", "expected a token from the last answer") from error
-    if not isinstance(after, list) or [type(part) for part in after] != list(key):
+    if (
+        not isinstance(after, list)
+        or [type(part) for part in after] != list(key)
+        or any(isinstance(part, int) and abs(part) >= 2**63 for part in after)
+    ):
         raise InvalidField("page_token", "expected a token from the last answer")
     if listing != query:
         raise InvalidField("page_token", "expected a token from a listing with the same fields")

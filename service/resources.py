@@ -4,7 +4,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from encoder.version import EncoderVersion
 from framekeep.v1 import video_memory_pb2 as pb
-from memory_store.errors import MemoryUnreadable
+from memory_store.errors import MemoryNotFound, MemoryUnreadable
 from memory_store.scope import EARLIEST_US, LATEST_US
 from memory_store.store import MemoryStore
 from service import names, resource_converters
@@ -41,6 +41,8 @@ class Resources:
                 response.memories.append(resource_converters.memory_to(self._store.get(name).facts()))
             except MemoryUnreadable:
                 response.unreadable.append(f"memories/{name}")
+            except MemoryNotFound:  # deleted since it was named
+                continue
         return response
 
     def update_memory(self, request: pb.UpdateMemoryRequest) -> pb.Memory:

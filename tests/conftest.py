@@ -26,9 +26,9 @@ def _no_errors_in_the_log(request: pytest.FixtureRequest, caplog: pytest.LogCapt
 
 
 @pytest.fixture(scope="session")
-def encoder() -> OpenVinoEncoder:
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> OpenVinoEncoder:
     """The default encoder, built once."""
-    return OpenVinoEncoder(EncoderConfig())
+    return OpenVinoEncoder(EncoderConfig(), tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture(scope="session")
@@ -46,15 +46,13 @@ def start_server(encoder: OpenVinoEncoder) -> Iterator[Callable[..., RunningServ
     def start(
         data: Path,
         *,
-        threshold: float = 0.10,
-        max_picture_pixels: int = 2**24,
-        max_sessions: int = 8,
+        memory: MemoryStoreConfig | None = None,
         other_encoder: FrameEncoder | None = None,
     ) -> RunningServer:
         config = ServiceConfig(
-            ServerConfig(data=data, listen="127.0.0.1:0", max_sessions=max_sessions),
-            EncoderConfig(max_picture_pixels=max_picture_pixels),
-            MemoryStoreConfig(novelty_threshold=threshold),
+            ServerConfig(data=data, listen="127.0.0.1:0", max_sessions=8),
+            EncoderConfig(max_picture_pixels=2**24),
+            memory or MemoryStoreConfig(),
         )
         server = RunningServer(other_encoder or encoder, config)
         server.start()

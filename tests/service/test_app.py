@@ -140,7 +140,19 @@ def test_the_server_says_what_it_is_and_what_it_takes(server: RunningServer) -> 
         picture_side_pixels=16_384,
         message_bytes=3 * 2**24 + 2**20,
         frames_in_flight=32,
+        frames_per_message=256,
         sessions=8,
-        memories=1000,
+        memories=256,
         streams=1000,
     )
+
+
+def test_the_probe_tells_a_serving_server_from_none(server: RunningServer) -> None:
+    def probe(address: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "service.probe", address]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert probe(server.address).returncode == 0
+    server.stop()
+    stopped = probe(server.address)
+    assert (stopped.returncode, "UNAVAILABLE" in stopped.stderr) == (1, True)

@@ -27,7 +27,7 @@ BAD = {
     '[server]\nlisten = "0.0.0.0:1"': "0.0.0.0 can be reached from other machines",
     '[server]\nlisten = "example.org:1"': "example.org can be reached from other machines",
     "[memory]\nnovelty_threshold = 0": "[memory] novelty_threshold: expected",
-    "[encoder]\nmax_picture_pixels = 0": "[encoder] max_picture_pixels must be",
+    "[encoder]\nmax_picture_pixels = 0": "[encoder] max_picture_pixels: expected",
     "[server": "cannot read the settings",
 }
 

@@ -12,7 +12,9 @@ from encoder.frame_encoder import Embeddings, OpenVinoEncoder
 from encoder.version import EncoderVersion
 from framekeep.v1 import video_memory_pb2 as pb
 from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
-from memory_store.errors import StoreUnavailable
+from memory_store.errors import SequenceGap, StoreUnavailable
+from memory_store.records import Clock, Encoded, Verdict
+from service.committer import Writer, committed
 from serving import RunningServer
 from talking import Call, Pixels, file_of, frames, ingest, opening, raw, reason, scene
 
@@ -437,3 +439,56 @@ def test_a_new_threshold_is_obeyed_by_the_next_frame_of_a_running_session(
     assert [verdict.policy_revision for verdict in (first, strict)] == [1, revision]
     sightings = stub.GetTimeline(pb.GetTimelineRequest(stream=STREAM)).sightings
     assert [sighting.novelty_threshold for sighting in sightings] == [0.1, nudged.novelty / 2, nudged.novelty / 2]
+
+
+def test_clients_that_go_away_harm_no_other_session(stub: VideoMemoryServiceStub, memory: str) -> None:
+    honest = Call(stub, opening(STREAM, str(uuid.uuid4())))
+    honest.opened()
+    verdicts = honest.verdicts()
+    for place in range(30):
+        leaving = Call(stub, opening("memories/m/streams/other", str(uuid.uuid4())))
+        leaving.opened()
+        leaving.send(*frames(raw(scene(number)) for number in range(1 + place % 5)))
+        honest.send(*frames([raw(scene(place % 7))], place))
+        if place % 2:
+            next(leaving.verdicts())
+        leaving._responses.cancel()
+        assert next(verdicts).seq == place
+    honest.close()
+
+    assert list(verdicts) == []
+    held = contents(stub, memory)
+    assert held.frames == held.counted_frames
+
+
+def test_a_session_whose_frames_do_not_fit_fails_alone(
+    server: RunningServer, stub: VideoMemoryServiceStub, memory: str
+) -> None:
+    """What a fault of one session's arrivals would do, which the service does not let through."""
+    [broken, sound] = [
+        server.store.get("m").open_session(name, str(uuid.uuid4()), Clock.SESSION, 0) for name in ("broken", "sound")
+    ]
+    unit = np.eye(1280, dtype=np.float32)
+    items = [
+        (writer, Encoded(session.id, seq, seq, None, 1, unit[seq], lambda: b""))
+        for (writer, session, seqs) in (
+            (Writer(server.store.get("m")), broken, (0, 5)),
+            (Writer(server.store.get("m")), sound, (0, 1)),
+        )
+        for seq in seqs
+    ]
+
+    results = committed([items[0], items[2], items[1], items[3]])
+
+    assert [type(result) for result in results] == [SequenceGap, Verdict, SequenceGap, Verdict]
+
+
+def test_more_frames_in_a_message_than_are_taken_end_the_call(stub: VideoMemoryServiceStub, memory: str) -> None:
+    call = Call(stub, opening(STREAM, str(uuid.uuid4())))
+    most = call.opened().limits.frames_per_message
+    call.send(*[pb.Frame(seq=seq) for seq in range(most + 1)])
+
+    with pytest.raises(grpc.RpcError) as error:
+        list(call.verdicts())
+
+    assert reason(error.value)[1:] == ("INVALID_FIELD", {"field": "frames"})

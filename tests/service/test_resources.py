@@ -1,11 +1,16 @@
 """Memories, streams, exemplars and timelines over the contract."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from framekeep.v1 import video_memory_pb2 as pb
 from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
+from memory_store.config import MemoryStoreConfig
+from serving import RunningServer
 from talking import frames, ingest, raw, reason, scene
 
 THRESHOLD = FieldMask(paths=["novelty_threshold"])
@@ -206,3 +211,21 @@ def test_a_timeline_is_read_in_pages_and_cut_to_a_range(stub: VideoMemoryService
     request.time_range.end_time.FromMilliseconds(10**9 + 401)
 
     assert [sighting.exemplar[-1] for sighting in stub.GetTimeline(request).sightings] == ["2", "1"]
+
+
+def test_more_memories_and_streams_than_the_server_takes_are_refused(
+    start_server: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    server = start_server(tmp_path, memory=MemoryStoreConfig(max_memories=1, max_streams=1))
+    with grpc.insecure_channel(server.address) as channel:
+        stub = VideoMemoryServiceStub(channel)
+        create(stub, "m")
+        stub.CreateStream(pb.CreateStreamRequest(stream=pb.Stream(name="memories/m/streams/a")))
+
+        with pytest.raises(grpc.RpcError) as error:
+            create(stub, "n")
+        assert reason(error.value)[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_MEMORIES")
+        with pytest.raises(grpc.RpcError) as error:
+            ingest(stub, "memories/m/streams/b", [])
+        assert reason(error.value)[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS")
+        assert ingest(stub, "memories/m/streams/a", frames([raw(scene(1))]))[0].seq == 0

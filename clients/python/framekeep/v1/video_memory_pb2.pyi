@@ -900,7 +900,7 @@ class IngestFrames(_message.Message):
     FRAMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def frames(self) -> _containers.RepeatedCompositeFieldContainer[Global___Frame]:
-        """In order of `seq`, without gaps."""
+        """In order of `seq`, without gaps. More than `Limits.frames_per_message` end the call with INVALID_ARGUMENT."""
 
     def __init__(
         self,
@@ -1048,6 +1048,7 @@ class Limits(_message.Message):
     SESSIONS_FIELD_NUMBER: _builtins.int
     MEMORIES_FIELD_NUMBER: _builtins.int
     STREAMS_FIELD_NUMBER: _builtins.int
+    FRAMES_PER_MESSAGE_FIELD_NUMBER: _builtins.int
     picture_pixels: _builtins.int
     """Width x height of a picture, in pixels."""
     picture_side_pixels: _builtins.int
@@ -1062,6 +1063,8 @@ class Limits(_message.Message):
     """Memories."""
     streams: _builtins.int
     """Streams of one memory."""
+    frames_per_message: _builtins.int
+    """Frames in one message."""
     def __init__(
         self,
         *,
@@ -1072,10 +1075,11 @@ class Limits(_message.Message):
         sessions: _builtins.int = ...,
         memories: _builtins.int = ...,
         streams: _builtins.int = ...,
+        frames_per_message: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames_in_flight", b"frames_in_flight", "memories", b"memories", "message_bytes", b"message_bytes", "picture_pixels", b"picture_pixels", "picture_side_pixels", b"picture_side_pixels", "sessions", b"sessions", "streams", b"streams"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames_in_flight", b"frames_in_flight", "frames_per_message", b"frames_per_message", "memories", b"memories", "message_bytes", b"message_bytes", "picture_pixels", b"picture_pixels", "picture_side_pixels", b"picture_side_pixels", "sessions", b"sessions", "streams", b"streams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,123 @@
+"""What the tests of the store share: small memories, and a camera on a turntable.
+
+The camera faces so many degrees; turning it by a degrees costs a novelty of 1 - cos a. At the threshold of these
+tests, 0.1, that is 25.8 degrees.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memory_store.config import MemoryStoreConfig
+from memory_store.memory import Memory
+from memory_store.records import Embedding, Encoded, Session
+from memory_store.scope import LATEST_US, Scope
+from memory_store.store import MemoryStore
+
+DIMENSION = 8
+
+
+@pytest.fixture(scope="session")
+def facing() -> Callable[[float], Embedding]:
+    """What the camera sees when it faces so many degrees."""
+
+    def facing(degrees: float) -> Embedding:
+        embedding = np.zeros(DIMENSION, np.float32)
+        embedding[:2] = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        return embedding
+
+    return facing
+
+
+@pytest.fixture(scope="session")
+def frames() -> Callable[..., list[Encoded]]:
+    """The next frames of a session, one a millisecond from 0 on if nothing else is said."""
+
+    def frames(
+        session: Session,
+        embeddings: Sequence[Embedding],
+        *,
+        first_seq: int | None = None,
+        pts_us: Sequence[int] | None = None,
+        capture_us: Sequence[int | None] | None = None,
+    ) -> list[Encoded]:
+        first = session.next_seq if first_seq is None else first_seq
+        seqs = range(first, first + len(embeddings))
+        times = [1000 * seq for seq in seqs] if pts_us is None else pts_us
+        captures = [None] * len(embeddings) if capture_us is None else capture_us
+        return [
+            Encoded(session.id, seq, pts, capture, 100, embedding, partial(b"thumbnail %d".__mod__, seq))
+            for seq, pts, capture, embedding in zip(seqs, times, captures, embeddings, strict=True)
+        ]
+
+    return frames
+
+
+@pytest.fixture(scope="session")
+def told() -> Callable[[Memory], list[object]]:
+    """All that a memory tells, in a form that can be compared; vectors by their bits."""
+
+    def told(memory: Memory) -> list[object]:
+        view = memory.view(Scope())
+        means = np.concatenate(view.means)
+        stays = sorted((row, mean.tobytes()) for row, mean in zip(view.leaves.facts.table.tolist(), means, strict=True))
+        facts = memory.facts()
+        names = memory.stream_names()
+        listing = memory.reading.exemplars(
+            after=None, limit=10**6, newest_first=False, thumbnails=True, embeddings=True
+        )
+        return [
+            stays,
+            [sorted(nodes.frames.tolist()) for nodes in view.blocks],
+            (facts.contents.novel_frames, facts.contents.repeat_frames, facts.contents.rejected_frames),
+            (facts.contents.counted_frames, facts.contents.stays, facts.contents.sightings, facts.contents.exemplars),
+            (facts.contents.first_us, facts.contents.last_us, facts.contents.received_bytes, facts.policy),
+            [replace(memory.stream_facts(name), created_us=0) for name in names.values()],
+            [memory.reading.timeline(stream, -LATEST_US, LATEST_US, None, 10**6) for stream in names],
+            [
+                (kept.facts, kept.stream, kept.session_uuid, kept.seq, kept.capture_us, kept.thumbnail)
+                for kept in listing
+            ],
+            [None if kept.embedding is None else kept.embedding.tobytes() for kept in listing],
+            [memory.reading.verdicts(session, 0, 10**6) for session in range(1, 9)],
+        ]
+
+    return told
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The data folder of `store`."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def open_store(folder: Path) -> Iterator[Callable[[], MemoryStore]]:
+    """Open the data folder anew; what was open before is closed first, and in the end."""
+    opened: list[MemoryStore] = []
+
+    def open_store() -> MemoryStore:
+        for store in opened:
+            store.close()
+        opened[:] = [MemoryStore(folder, MemoryStoreConfig())]
+        return opened[0]
+
+    yield open_store
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: Callable[[], MemoryStore]) -> MemoryStore:
+    """A store on an empty data folder."""
+    return open_store()
+
+
+@pytest.fixture
+def memory(store: MemoryStore) -> Memory:
+    """An empty memory, `m`."""
+    return store.create("m", "encoder/1", DIMENSION, 0.1)
