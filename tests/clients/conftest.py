@@ -1,16 +1,20 @@
 """What the client's tests share: small videos, made on the spot."""
 
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import grpc
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from breaking import BreakingServer
 from framekeep import Client
 from serving import RunningServer
 
@@ -61,3 +65,37 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
 def client(server: RunningServer) -> Iterator[Client]:
     with Client(server.address) as client:
         yield client
+
+
+@pytest.fixture
+def start_breaking() -> Iterator[Callable[..., BreakingServer]]:
+    """Start servers that break calls off; they are stopped at the end."""
+    servers = []
+
+    def start(
+        breaks: list[tuple[int, int]],
+        status: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE,
+        *,
+        forgets: bool = False,
+        is_held: bool = False,
+        opens: bool = True,
+    ) -> BreakingServer:
+        breaking = BreakingServer(breaks, status, forgets, is_held, opens)
+        servers.append(breaking.serve())
+        return breaking
+
+    yield start
+    for server in servers:
+        server.stop(None).wait()
+
+
+@pytest.fixture
+def start_silent() -> Iterator[Callable[[], str]]:
+    """Listen where connections are accepted and nothing is answered; gives the address."""
+    with ExitStack() as stack:
+
+        def start() -> str:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            return f"127.0.0.1:{listener.getsockname()[1]}"
+
+        yield start

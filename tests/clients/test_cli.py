@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -104,6 +105,10 @@ def test_a_query_says_when_something_was_last_seen(run: Run, lobby: str) -> None
     assert result.stdout.splitlines()[0] == "last seen 2026-01-31T05:06:08.52Z, 2 times, total 1.0 s"
     assert "Matches, most similar first" in result.stdout
     assert "Attention over 39 frames in 2 stays" in result.stdout
+    [leaders] = [line for line in result.stdout.splitlines() if line.startswith("Largest weights: exemplars 1 (")]
+    weights = [float(weight) for weight in re.findall(r"\((\S+) %\)", leaders)]
+    assert weights[0] > weights[1]
+    assert sum(weights) == pytest.approx(100, abs=0.11)
 
 
 def test_a_query_says_when_something_was_never_seen(run: Run, lobby: str, tmp_path: Path) -> None:
@@ -148,6 +153,22 @@ def test_the_timeline_is_printed(run: Run, lobby: str) -> None:
 
     assert [line.split()[4] for line in table.stdout.splitlines()[1:]] == ["1", "2", "1"]
     assert [sighting["exemplar"] for sighting in json.loads(later.stdout)] == [1]
+
+
+def test_the_timeline_is_drawn(run: Run, lobby: str, tmp_path: Path) -> None:
+    figure, part = tmp_path / "figure.png", tmp_path / "part.png"
+
+    drawn = run("timeline", lobby, "door", "--figure", figure)
+    later = run("timeline", lobby, "door", "--since", "2026-01-31T05:06:08.3", "--figure", part, "--json")
+    nothing = run("timeline", lobby, "door", "--since", "2027-01-01", "--figure", tmp_path / "none.png")
+
+    assert (drawn.exit_code, drawn.stdout) == (0, "")
+    assert drawn.stderr == f"wrote {figure} with 3 sightings, and 2 of 2 exemplars\n"
+    assert later.stderr == f"wrote {part} with 1 sightings, and 1 of 1 exemplars\n"
+    assert len(json.loads(later.stdout)) == 1
+    with Image.open(figure) as whole, Image.open(part) as rest:
+        assert (whole.format, whole.height - rest.height) == ("PNG", 92)
+    assert (nothing.exit_code, nothing.stderr) == (1, "error: expected at least one sighting for a figure, got none\n")
 
 
 def test_pictures_are_encoded(run: Run, picture: Path, tmp_path: Path, client: Client) -> None:

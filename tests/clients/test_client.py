@@ -1,11 +1,14 @@
-from collections.abc import Iterator
+import importlib.metadata
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from encoder.config import MAX_PICTURE_SIDE_PIXELS
 from framekeep import (
     AlreadyExists,
     Client,
@@ -13,14 +16,21 @@ from framekeep import (
     Conflict,
     ExemplarNotFound,
     InvalidRequest,
+    Limits,
     MemoryNotFound,
     MomentNotFound,
     PictureRefused,
     SourceFrame,
     StreamNotFound,
+    TooManyMemories,
+    TooManyStreams,
     VerdictKind,
 )
 from framekeep.picture_files import png_from
+from memory_store.config import MemoryStoreConfig
+from service.app import MESSAGE_OVERHEAD_BYTES
+from service.ingest import FRAMES_IN_FLIGHT
+from serving import RunningServer
 from talking import scene
 
 START = datetime(2026, 1, 31, 5, 6, 7, 250_000, tzinfo=UTC)
@@ -43,6 +53,40 @@ def lobby(client: Client) -> str:
     return "lobby"
 
 
+def test_the_server_says_what_it_is_and_takes(client: Client) -> None:
+    info = client.server_info()
+
+    created = client.create_memory("m")
+    assert info.version == importlib.metadata.version("framekeep-server")
+    assert (info.encoder_version, info.dimension) == (created.encoder_version, created.dimension)
+    assert info.default_novelty_threshold == created.novelty_threshold == 0.1
+    assert info.limits == Limits(
+        picture_pixels=2**24,
+        picture_side_pixels=MAX_PICTURE_SIDE_PIXELS,
+        message_bytes=3 * 2**24 + MESSAGE_OVERHEAD_BYTES,
+        frames_in_flight=FRAMES_IN_FLIGHT,
+        sessions=8,
+        memories=MemoryStoreConfig().max_memories,
+        streams=MemoryStoreConfig().max_streams,
+    )
+
+
+def test_there_are_so_many_memories_and_streams_and_no_more(
+    start_server: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    server = start_server(tmp_path / "small", memory=MemoryStoreConfig(max_memories=1, max_streams=1))
+    with Client(server.address) as client:
+        client.create_memory("a")
+        client.create_stream("a", "s")
+
+        with pytest.raises(TooManyMemories):
+            client.create_memory("b")
+        with pytest.raises(TooManyStreams):
+            client.create_stream("a", "t")
+        with pytest.raises(TooManyStreams):
+            client.open_stream("t", memory="a")
+
+
 def test_memories_are_created_listed_and_deleted(client: Client) -> None:
     created = [client.create_memory(name, novelty_threshold=0.25) for name in ("b", "a")]
 
@@ -58,7 +102,7 @@ def test_memories_are_created_listed_and_deleted(client: Client) -> None:
 
 
 def test_lists_come_page_by_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framekeep.client._PAGE_SIZE", 2)
+    monkeypatch.setattr("framekeep.calls._PAGE_SIZE", 2)
     for number in range(5):
         client.create_memory(f"m{number}")
         client.create_stream("m0", f"s{number}")

@@ -8,6 +8,7 @@ from framekeep.errors import InvalidRequest
 from framekeep.lettering import draw_text, text_mask, text_width
 from framekeep.memories import Exemplar
 from framekeep.picture_files import JpegEncoder
+from lettered import find
 
 TIME = datetime(2026, 1, 31, 5, 6, 7, 490_000, tzinfo=UTC)
 RED, BLUE = (220, 30, 30), (30, 30, 220)
@@ -35,17 +36,6 @@ def exemplar(id: int, colour: tuple[int, int, int], height: int = 90, width: int
 
 def dots(rows: list[str]) -> list[list[bool]]:
     return [[dot == "#" for dot in row] for row in rows]
-
-
-def find(sheet: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], text: str, scale: int) -> list[tuple[int, int]]:
-    """Where a text stands, as (top, left): wherever its dots are brighter than all that is between them."""
-    light = sheet.max(2) > 100
-    mask = text_mask(text, scale)
-    found = []
-    for top in range(len(light) - len(mask) + 1):
-        windows = np.lib.stride_tricks.sliding_window_view(light[top : top + len(mask)], mask.shape)[0]
-        found += [(top, left) for left in np.flatnonzero((windows == mask).all((1, 2))).tolist()]
-    return found
 
 
 def test_letters_have_their_dots() -> None:

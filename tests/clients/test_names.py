@@ -53,7 +53,8 @@ def test_another_answer_is_a_fault_of_the_server(resource: str) -> None:
         ("Über.mp4", "ber"),
         ("a" * 100 + ".mp4", "a" * 63),
         ("日本.mp4", None),
-        ("rtsp://host/", None),
+        ("rtsp://user:pw@front-door.local/", "front-door.local"),
+        ("rtsp://user:p/w@cam/live.sdp?token=abc", "live"),
     ],
 )
 def test_streams_are_named_after_their_files(location: str, name: str | None) -> None:

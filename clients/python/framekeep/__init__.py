@@ -1,49 +1,134 @@
 """Client of framekeep, a visual memory for video streams.
 
-from framekeep import Client
+    from framekeep import Client
 
-with Client("localhost:50051") as fk:
-fk.stream("lobby.mp4", memory="lobby").run()
-answer = fk.query("lobby", image="person.jpg")
+    with Client("localhost:50051") as fk:
+        fk.stream("lobby.mp4", memory="lobby").run()
+        answer = fk.query("lobby", image="person.jpg")
+
+`framekeep.aio` has the same for asyncio; `framekeep.local` starts a server of one's own. Names are loaded when they
+are first used, so that the stubs in `framekeep.v1` can be imported without what the rest of the package needs.
 """
 
-from framekeep.answers import (
-    Answer,
-    AttendedBlock,
-    AttendedExemplar,
-    Attention,
-    AttentionLevel,
-    Clock,
-    Match,
-    Sighting,
-)
-from framekeep.client import Client
-from framekeep.errors import (
-    AlreadyExists,
-    Conflict,
-    EncoderMismatch,
-    ExemplarNotFound,
-    FramekeepError,
-    InvalidRequest,
-    MemoryNotFound,
-    MemoryUnreadable,
-    MomentNotFound,
-    NotFound,
-    PictureRefused,
-    SequenceGap,
-    ServerError,
-    ServerTimeout,
-    ServerUnavailable,
-    SessionMismatch,
-    SessionTakenOver,
-    SourceError,
-    StreamNotFound,
-    TooManySessions,
-)
-from framekeep.ingest import StreamRun
-from framekeep.memories import Contents, Exemplar, Memory, Stream
-from framekeep.sources import SourceFrame
-from framekeep.verdicts import Rejection, StreamSummary, Timings, Verdict, VerdictKind
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from framekeep import aio
+    from framekeep.answers import (
+        Answer,
+        AttendedBlock,
+        AttendedExemplar,
+        Attention,
+        AttentionLevel,
+        Clock,
+        Match,
+        Sighting,
+    )
+    from framekeep.client import Client
+    from framekeep.errors import (
+        AlreadyExists,
+        Conflict,
+        EncoderMismatch,
+        ExemplarNotFound,
+        FramekeepError,
+        InvalidRequest,
+        MemoryNotFound,
+        MemoryUnreadable,
+        MomentNotFound,
+        NotFound,
+        PictureRefused,
+        SequenceGap,
+        ServerError,
+        ServerNotInstalled,
+        ServerNotStarted,
+        ServerTimeout,
+        ServerUnavailable,
+        SessionClosed,
+        SessionMismatch,
+        SessionTakenOver,
+        SourceError,
+        StreamNotFound,
+        TooManyMemories,
+        TooManySessions,
+        TooManyStreams,
+        WindowFull,
+    )
+    from framekeep.forever import ForeverRun
+    from framekeep.ingest import StreamRun
+    from framekeep.local_server import local
+    from framekeep.memories import Contents, Exemplar, Memory, Stream
+    from framekeep.push import PushSession
+    from framekeep.server_info import Limits, ServerInfo
+    from framekeep.sources import SourceFrame
+    from framekeep.verdicts import Rejection, StreamSummary, Timings, Verdict, VerdictKind
+else:
+
+    def __getattr__(name: str) -> object:
+        """Load a name of `__all__` when it is first used."""
+        if name == "aio":
+            return import_module("framekeep.aio")
+        for home, members in _HOMES.items():
+            if name in members:
+                value = globals()[name] = getattr(import_module(f"framekeep.{home}"), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """All names, loaded or not."""
+        return sorted({*globals(), *__all__})
+
+
+_HOMES = {
+    "answers": {
+        "Answer",
+        "AttendedBlock",
+        "AttendedExemplar",
+        "Attention",
+        "AttentionLevel",
+        "Clock",
+        "Match",
+        "Sighting",
+    },
+    "client": {"Client"},
+    "errors": {
+        "AlreadyExists",
+        "Conflict",
+        "EncoderMismatch",
+        "ExemplarNotFound",
+        "FramekeepError",
+        "InvalidRequest",
+        "MemoryNotFound",
+        "MemoryUnreadable",
+        "MomentNotFound",
+        "NotFound",
+        "PictureRefused",
+        "SequenceGap",
+        "ServerError",
+        "ServerNotInstalled",
+        "ServerNotStarted",
+        "ServerTimeout",
+        "ServerUnavailable",
+        "SessionClosed",
+        "SessionMismatch",
+        "SessionTakenOver",
+        "SourceError",
+        "StreamNotFound",
+        "TooManyMemories",
+        "TooManySessions",
+        "TooManyStreams",
+        "WindowFull",
+    },
+    "forever": {"ForeverRun"},
+    "ingest": {"StreamRun"},
+    "local_server": {"local"},
+    "memories": {"Contents", "Exemplar", "Memory", "Stream"},
+    "push": {"PushSession"},
+    "server_info": {"Limits", "ServerInfo"},
+    "sources": {"SourceFrame"},
+    "verdicts": {"Rejection", "StreamSummary", "Timings", "Verdict", "VerdictKind"},
+}
+"""Where each name is defined, as the imports above say it to type checkers."""
 
 __all__ = [
     "AlreadyExists",
@@ -59,8 +144,10 @@ __all__ = [
     "EncoderMismatch",
     "Exemplar",
     "ExemplarNotFound",
+    "ForeverRun",
     "FramekeepError",
     "InvalidRequest",
+    "Limits",
     "Match",
     "Memory",
     "MemoryNotFound",
@@ -68,11 +155,16 @@ __all__ = [
     "MomentNotFound",
     "NotFound",
     "PictureRefused",
+    "PushSession",
     "Rejection",
     "SequenceGap",
     "ServerError",
+    "ServerInfo",
+    "ServerNotInstalled",
+    "ServerNotStarted",
     "ServerTimeout",
     "ServerUnavailable",
+    "SessionClosed",
     "SessionMismatch",
     "SessionTakenOver",
     "Sighting",
@@ -83,7 +175,12 @@ __all__ = [
     "StreamRun",
     "StreamSummary",
     "Timings",
+    "TooManyMemories",
     "TooManySessions",
+    "TooManyStreams",
     "Verdict",
     "VerdictKind",
+    "WindowFull",
+    "aio",
+    "local",
 ]

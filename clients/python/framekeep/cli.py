@@ -7,15 +7,17 @@ import click
 
 from framekeep.client import DEFAULT_ADDRESS
 from framekeep.commands.encode import encode
+from framekeep.commands.evaluate import evaluate
 from framekeep.commands.exemplars import exemplars
 from framekeep.commands.memories import memories
 from framekeep.commands.query import query
 from framekeep.commands.stream import stream
+from framekeep.commands.termination import Terminated
 from framekeep.commands.timeline import timeline
 from framekeep.errors import FramekeepError
 
-_INTERRUPTED = 130
-"""What shells give to a command that ended by Ctrl-C."""
+_INTERRUPTED, _TERMINATED = 130, 143
+"""What shells give to a command that ended by Ctrl-C, and by SIGTERM."""
 
 
 class _Failure(click.ClickException):
@@ -26,7 +28,7 @@ class _Failure(click.ClickException):
 
 class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; exit with 1 after an error of this package or of a file, with 130 after Ctrl-C."""
+        """Run the command; exit with 1 after an error of this package or a file, 130 on Ctrl-C, 143 on SIGTERM."""
         try:
             return super().invoke(ctx)
         except FramekeepError as error:
@@ -35,6 +37,8 @@ class _Commands(click.Group):
             if error.errno == errno.EPIPE:  # whoever read the output went away; click ends quietly
                 raise
             raise _Failure(f"{error.filename}: {error.strerror}") from error
+        except Terminated as termination:
+            raise click.exceptions.Exit(_TERMINATED) from termination
         except KeyboardInterrupt as interrupt:
             raise click.exceptions.Exit(_INTERRUPTED) from interrupt
 
@@ -57,5 +61,5 @@ def main(ctx: click.Context, address: str) -> None:
     ctx.obj = address
 
 
-for _command in (stream, query, exemplars, timeline, memories, encode):
+for _command in (stream, query, exemplars, timeline, memories, encode, evaluate):
     main.add_command(_command)

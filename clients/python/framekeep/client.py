@@ -1,64 +1,259 @@
-"""The client of a framekeep server: short names and plain values in, the contract behind it."""
+"""The client of a framekeep server: its calls, and its streams."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from types import TracebackType
-from typing import Self, overload
+from typing import Self
 from uuid import UUID, uuid4
 from weakref import WeakSet
 
-import numpy as np
-from google.protobuf.field_mask_pb2 import FieldMask
-from numpy.typing import ArrayLike, NDArray
-
-from framekeep import converters, names
-from framekeep.answers import Answer, Sighting
-from framekeep.connection import Connection
-from framekeep.errors import AlreadyExists, InvalidRequest
-from framekeep.ingest import SessionTerms, StreamRun, Transport
-from framekeep.memories import Exemplar, Memory, Stream
-from framekeep.picture_files import Pixels
-from framekeep.pictures import Image, batches, picture_from
-from framekeep.questions import Moment, question_from
-from framekeep.sources import PictureSequence, Source, SourceFrame
-from framekeep.times import range_from
-from framekeep.v1 import video_memory_pb2 as pb
-from framekeep.video_source import VideoSource
+from framekeep import names
+from framekeep.answers import Clock
+from framekeep.calls import Calls
+from framekeep.connection import Connection, channel_to
+from framekeep.containers import STALL_S
+from framekeep.errors import InvalidRequest
+from framekeep.forever import ForeverRun
+from framekeep.ingest import StreamRun
+from framekeep.locations import Location, Pictures, may_be_live, source_from, stream_name_of
+from framekeep.push import PushSession
+from framekeep.session import SessionTerms, Transport
+from framekeep.verdicts import Verdict
 
 DEFAULT_ADDRESS = "localhost:50051"
 """Where a server listens unless told otherwise."""
 
-_TIMEOUT_S = 60.0
+TIMEOUT_S = 60.0
 """How long a call may take: a query over a million stays takes a fraction of it."""
 
-_RECONNECT_S = 60.0
+RECONNECT_S = 60.0
 """How long a stream tries to reconnect: a server that is started again is back by then."""
 
-_PAGE_SIZE = 200
-"""Items a page: with thumbnails of 20 kB and embeddings of 5 kB each, a page stays at a few MB."""
 
-_THRESHOLD = FieldMask(paths=["novelty_threshold"])
+class Streams(Calls):
+    """The calls of a client, and its streams. Safe for several threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._runs: WeakSet[StreamRun | ForeverRun] = WeakSet()
+        self._sessions: WeakSet[PushSession] = WeakSet()
+
+    def stream(
+        self,
+        source: Location | Pictures,
+        *,
+        memory: str,
+        stream: str | None = None,
+        session_id: str | UUID | None = None,
+        start_time: datetime | None = None,
+        frames_per_second: float | None = None,
+        file_times: bool = False,
+        stall_s: float = STALL_S,
+        create_memory: bool = True,
+        novelty_threshold: float | None = None,
+        transport: Transport = "raw",
+        reconnect_s: float = RECONNECT_S,
+    ) -> StreamRun:
+        """Open a source and prepare to stream it; iterating over what is returned does so.
+
+        Args:
+            source: a video file, a folder of JPEG, PNG or WebP files, a URL, the number or device of a camera, or
+                pictures: arrays RGB uint8 [H, W, 3] or gray uint8 [H, W], evenly spaced by `frames_per_second`, or
+                `SourceFrame`s, which carry their times.
+            memory: where the frames go.
+            stream: the lasting source they come from, created if new; None: named after the source.
+            session_id: a UUID; that of an earlier run goes on with it, skipping what was acknowledged. None: a new one.
+            start_time: capture time of the first frame; None: the file's `creation_time`, else the server's time now.
+            frames_per_second: for arrays; for folders too, None: 1.
+            file_times: for folders: the time a file was last changed is its capture time.
+            stall_s: for live URLs and cameras: after how long without a frame they count as lost.
+            create_memory: create the memory if it does not exist.
+            novelty_threshold: of the memory if it is created now, in (0, 2]; None: the default of the server.
+            transport: `raw` pixels, or `jpeg` for slow networks.
+            reconnect_s: how long to try to reconnect without a verdict; 0: not at all.
+
+        Raises:
+            SourceError: the source cannot be opened.
+
+        Example:
+            >>> with fk.stream("lobby.mp4", memory="lobby") as run:
+            ...     for verdict in run:
+            ...         if verdict.kind is VerdictKind.NOVEL:
+            ...             print(verdict.seq, verdict.exemplar)
+            0 1
+            10 2
+            20 3
+        """
+        with ExitStack() as undo:
+            opened = source_from(source, frames_per_second=frames_per_second, file_times=file_times, stall_s=stall_s)
+            undo.callback(opened.close)
+            name = opened.stream_name if stream is None else stream
+            if name is None:
+                raise InvalidRequest("expected a stream name, since the source has none", reason="INVALID_FIELD")
+            terms = SessionTerms(
+                memory=memory,
+                stream=name,
+                session_id=names.checked_session_id(session_id or uuid4()),
+                clock=opened.clock,
+                start_time=start_time or opened.start_time,
+                transport=transport,
+                reconnect_s=reconnect_s,
+            )
+            if create_memory:
+                self.create_memory(memory, novelty_threshold=novelty_threshold, exist_ok=True)
+            undo.pop_all()
+        run = StreamRun(self._stub, opened, terms)
+        self._runs.add(run)
+        return run
+
+    def stream_forever(
+        self,
+        source: Location,
+        *,
+        memory: str,
+        stream: str | None = None,
+        session_id: str | UUID | None = None,
+        start_time: datetime | None = None,
+        frames_per_second: float | None = None,
+        file_times: bool = False,
+        stall_s: float = STALL_S,
+        create_memory: bool = True,
+        novelty_threshold: float | None = None,
+        transport: Transport = "raw",
+    ) -> ForeverRun:
+        """Prepare to stream a source for ever; iterating over what is returned does so.
+
+        A camera or live URL that is lost or was never there is connected again and again, with growing pauses, each
+        time as a new session; what else there is is streamed once. The server is waited for without limit.
+
+        Args:
+            source: a video file, a folder of JPEG, PNG or WebP files, a URL, or the number or device of a camera.
+            memory: as for `stream`, like all that follow.
+            stream: as there.
+            session_id: as there, but not for cameras and URLs.
+            start_time: as there.
+            frames_per_second: as there.
+            file_times: as there.
+            stall_s: as there.
+            create_memory: as there.
+            novelty_threshold: as there.
+            transport: as there.
+        """
+        may_come_back = may_be_live(source)
+        if may_come_back and session_id is not None:
+            raise InvalidRequest("expected no session id with a live source, since each connection is a new session")
+        fixed_id = None if may_come_back else names.checked_session_id(session_id or uuid4())
+
+        def begin() -> StreamRun:
+            if create_memory:  # before the source is opened, whose frames would wait for the server
+                self.create_memory(memory, novelty_threshold=novelty_threshold, exist_ok=True)
+            return self.stream(
+                source,
+                memory=memory,
+                stream=stream,
+                session_id=fixed_id,
+                start_time=start_time,
+                frames_per_second=frames_per_second,
+                file_times=file_times,
+                stall_s=stall_s,
+                create_memory=False,
+                transport=transport,
+                reconnect_s=math.inf,
+            )
+
+        run = ForeverRun(begin, memory, stream or stream_name_of(source) or "", may_come_back=may_come_back)
+        self._runs.add(run)
+        return run
+
+    def open_stream(
+        self,
+        stream: str,
+        *,
+        memory: str,
+        on_verdict: Callable[[Verdict], object] | None = None,
+        create_memory: bool = True,
+        novelty_threshold: float | None = None,
+        transport: Transport = "raw",
+        reconnect_s: float = RECONNECT_S,
+    ) -> PushSession:
+        """Open a session into which frames are sent one by one, for instance from a callback.
+
+        Args:
+            stream: the lasting source that they come from, created if new.
+            memory: where the frames go.
+            on_verdict: called with each verdict, in order, by a thread of the session; while it runs, no others come.
+                What it raises ends the session.
+            create_memory: create the memory if it does not exist.
+            novelty_threshold: of the memory if it is created now, in (0, 2]; None: the default of the server.
+            transport: `raw` pixels, or `jpeg` for slow networks.
+            reconnect_s: how long to try to reconnect without a verdict; 0: not at all.
+
+        Returns:
+            The session, which the server has opened.
+
+        Example:
+            >>> verdicts = []
+            >>> with fk.open_stream("arm", memory="lab", on_verdict=verdicts.append) as session:
+            ...     for _ in range(3):
+            ...         session.send(picture, capture_time=datetime.now(UTC))
+            >>> [verdict.kind.name for verdict in verdicts]
+            ['NOVEL', 'REPEAT', 'REPEAT']
+        """
+        terms = SessionTerms(
+            memory=memory,
+            stream=stream,
+            session_id=str(uuid4()),
+            clock=Clock.SOURCE,
+            start_time=None,
+            transport=transport,
+            reconnect_s=reconnect_s,
+        )
+        if create_memory:
+            self.create_memory(memory, novelty_threshold=novelty_threshold, exist_ok=True)
+        session = PushSession(self._stub, terms, on_verdict)
+        self._sessions.add(session)
+        session.open()
+        return session
+
+    def begin_end(self) -> None:
+        """Tell all runs and sessions to end as they are, without waiting; frames without a verdict may get none."""
+        for run in list(self._runs):
+            run.end()
+        for session in list(self._sessions):
+            session.begin_close(flush=False)
+
+    def end_streams(self) -> None:
+        """End all runs and sessions as they are; frames without a verdict may not have been stored."""
+        for run in list(self._runs):
+            run.close()
+        for session in list(self._sessions):
+            session.close(flush=False)
 
 
-class Client:
+class Client(Streams):
     """A connection to a server, made by the first call. Safe for several threads.
 
     All methods raise a `FramekeepError`: `InvalidRequest` for an argument of the wrong form, `NotFound` for what does
     not exist, `ServerUnavailable` if the server cannot be reached. What else they raise is said at each.
+
+    Example:
+        >>> with Client("localhost:50051") as fk:
+        ...     summary = fk.stream("lobby.mp4", memory="lobby").run()
+        ...     answer = fk.query("lobby", image="person.jpg")
+        >>> summary.frames, answer.seen
+        (30, True)
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = TIMEOUT_S) -> None:
         """Name a server.
 
         Args:
             address: `host:port`.
             timeout_s: how long a call may take; streams have no limit.
         """
-        self._connection = Connection(address, timeout_s)
-        self._stub = self._connection.stub
-        self._runs: WeakSet[StreamRun] = WeakSet()
+        super().__init__(Connection(channel_to(address), timeout_s))
 
     def __enter__(self) -> Self:
         """The client itself."""
@@ -71,307 +266,6 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End all streams and the connection. May be called twice."""
-        for run in list(self._runs):
-            run.close()
+        """End all streams and sessions, as they are, and the connection. May be called twice."""
+        self.end_streams()
         self._connection.close()
-
-    def create_memory(self, name: str, *, novelty_threshold: float | None = None, exist_ok: bool = False) -> Memory:
-        """Create an empty memory; it is on the server's disk when this returns.
-
-        Args:
-            name: its short name.
-            novelty_threshold: in (0, 2]; None: the default of the server.
-            exist_ok: return the memory as it is if there is one of this name.
-
-        Raises:
-            AlreadyExists: the name is taken, and `exist_ok` is false.
-        """
-        memory = pb.Memory(name=names.memory_resource(name), novelty_threshold=novelty_threshold)
-        try:
-            created = self._connection.call(self._stub.CreateMemory, pb.CreateMemoryRequest(memory=memory))
-        except AlreadyExists:
-            if not exist_ok:
-                raise
-            return self.memory(name)
-        return converters.memory_from(created)
-
-    def memory(self, name: str) -> Memory:
-        """What a memory is and holds."""
-        request = pb.GetMemoryRequest(name=names.memory_resource(name))
-        return converters.memory_from(self._connection.call(self._stub.GetMemory, request))
-
-    def memories(self) -> list[Memory]:
-        """All memories that the server can read, by name."""
-        return [converters.memory_from(memory) for page in self._memory_pages() for memory in page.memories]
-
-    def unreadable_memories(self) -> list[str]:
-        """The names of memories whose files the server cannot open; `memory` says why."""
-        return [names.memory_name(name) for page in self._memory_pages() for name in page.unreadable]
-
-    def _memory_pages(self) -> Iterator[pb.ListMemoriesResponse]:
-        return self._connection.pages(self._stub.ListMemories, pb.ListMemoriesRequest(page_size=_PAGE_SIZE))
-
-    @overload
-    def set_threshold(self, memory: str, threshold: float, *, etag: str = "") -> Memory: ...
-
-    @overload
-    def set_threshold(self, memory: str, threshold: float | None, *, stream: str, etag: str = "") -> Stream: ...
-
-    def set_threshold(
-        self, memory: str, threshold: float | None, *, stream: str | None = None, etag: str = ""
-    ) -> Memory | Stream:
-        """Change what counts as novel; the first frame decided afterwards obeys it.
-
-        Args:
-            memory: the memory, whose streams follow unless they have a threshold of their own.
-            threshold: in (0, 2]. None, for a stream only: the threshold of the memory holds again.
-            stream: change this stream alone.
-            etag: change nothing if the etag of the memory or stream is another by now.
-
-        Raises:
-            Conflict: the etag is not the current one.
-        """
-        if stream is not None:
-            changed = pb.Stream(name=names.stream_resource(memory, stream), novelty_threshold=threshold, etag=etag)
-            update = pb.UpdateStreamRequest(stream=changed, update_mask=_THRESHOLD)
-            return converters.stream_from(self._connection.call(self._stub.UpdateStream, update))
-        if threshold is None:
-            raise InvalidRequest("expected a threshold for the memory, got None", reason="INVALID_FIELD")
-        memory_message = pb.Memory(name=names.memory_resource(memory), novelty_threshold=threshold, etag=etag)
-        request = pb.UpdateMemoryRequest(memory=memory_message, update_mask=_THRESHOLD)
-        return converters.memory_from(self._connection.call(self._stub.UpdateMemory, request))
-
-    def delete_memory(self, name: str, *, etag: str = "") -> None:
-        """Delete a memory with all it holds, for good.
-
-        Raises:
-            Conflict: `etag` is given and not the current one.
-        """
-        request = pb.DeleteMemoryRequest(name=names.memory_resource(name), etag=etag)
-        self._connection.call(self._stub.DeleteMemory, request)
-
-    def create_stream(
-        self, memory: str, name: str, *, novelty_threshold: float | None = None, exist_ok: bool = False
-    ) -> Stream:
-        """Create a stream ahead of its first session; `stream` creates missing ones by itself.
-
-        Args:
-            memory: the memory it will write to.
-            name: its short name.
-            novelty_threshold: its own, in (0, 2]; None: that of the memory holds.
-            exist_ok: return the stream as it is if there is one of this name.
-
-        Raises:
-            AlreadyExists: the name is taken, and `exist_ok` is false.
-        """
-        stream = pb.Stream(name=names.stream_resource(memory, name), novelty_threshold=novelty_threshold)
-        try:
-            created = self._connection.call(self._stub.CreateStream, pb.CreateStreamRequest(stream=stream))
-        except AlreadyExists:
-            if not exist_ok:
-                raise
-            return self.stream_facts(memory, name)
-        return converters.stream_from(created)
-
-    def stream_facts(self, memory: str, name: str) -> Stream:
-        """What a stream is and has shown."""
-        request = pb.GetStreamRequest(name=names.stream_resource(memory, name))
-        return converters.stream_from(self._connection.call(self._stub.GetStream, request))
-
-    def streams(self, memory: str) -> list[Stream]:
-        """All streams of a memory, by name."""
-        request = pb.ListStreamsRequest(parent=names.memory_resource(memory), page_size=_PAGE_SIZE)
-        pages = self._connection.pages(self._stub.ListStreams, request)
-        return [converters.stream_from(stream) for page in pages for stream in page.streams]
-
-    def stream(
-        self,
-        source: str | os.PathLike[str] | Iterable[Pixels] | Iterable[SourceFrame],
-        *,
-        memory: str,
-        stream: str | None = None,
-        session_id: str | UUID | None = None,
-        start_time: datetime | None = None,
-        frames_per_second: float | None = None,
-        create_memory: bool = True,
-        novelty_threshold: float | None = None,
-        transport: Transport = "raw",
-        reconnect_s: float = _RECONNECT_S,
-    ) -> StreamRun:
-        """Open a source and prepare to stream it; iterating over what is returned does so.
-
-        Args:
-            source: path or URL of a video, or pictures: arrays RGB uint8 [H, W, 3] or gray uint8 [H, W], evenly spaced
-                by `frames_per_second`, or `SourceFrame`s, which carry their times.
-            memory: where the frames go.
-            stream: the lasting source they come from, created if new; None: named after the file.
-            session_id: a UUID; that of an earlier run goes on with it, skipping what was acknowledged. None: a new one.
-            start_time: capture time of the first frame; None: the file's `creation_time`, else the server's time now.
-            frames_per_second: for arrays.
-            create_memory: create the memory if it does not exist.
-            novelty_threshold: of the memory if it is created now, in (0, 2]; None: the default of the server.
-            transport: `raw` pixels, or `jpeg` for slow networks.
-            reconnect_s: how long to try to reconnect without a verdict; 0: not at all.
-
-        Raises:
-            SourceError: the file or URL cannot be opened as a video.
-        """
-        with ExitStack() as undo:
-            opened = _source_from(source, frames_per_second)
-            undo.callback(opened.close)
-            name = opened.stream_name if stream is None else stream
-            if name is None:
-                raise InvalidRequest("expected a stream name, since the source has none", reason="INVALID_FIELD")
-            terms = SessionTerms(
-                memory=memory,
-                stream=name,
-                session_id=names.checked_session_id(session_id or uuid4()),
-                start_time=start_time or opened.start_time,
-                transport=transport,
-                reconnect_s=reconnect_s,
-            )
-            if create_memory:
-                self.create_memory(memory, novelty_threshold=novelty_threshold, exist_ok=True)
-            undo.pop_all()
-        run = StreamRun(self._stub, opened, terms)
-        self._runs.add(run)
-        return run
-
-    def encode(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
-        """Embeddings of pictures, as streaming would make them; nothing is stored.
-
-        Args:
-            pictures: at least one: paths, bytes of JPEG, PNG or WebP files, or pixels.
-
-        Returns:
-            float32 [B, D], unit length.
-
-        Raises:
-            SourceError: a file cannot be used.
-            PictureRefused: the server cannot read a picture.
-        """
-        if not pictures:
-            raise InvalidRequest("expected at least one picture, got none", reason="INVALID_FIELD")
-        rows: list[NDArray[np.float32]] = []
-        for batch in batches(map(picture_from, pictures)):
-            answer = self._connection.call(self._stub.Encode, pb.EncodeRequest(pictures=batch))
-            rows += [converters.embedding_from(embedding) for embedding in answer.embeddings]
-        return np.stack(rows)
-
-    def query(
-        self,
-        memory: str,
-        *,
-        image: Image | None = None,
-        embedding: ArrayLike | None = None,
-        exemplar: int | None = None,
-        moment: Moment | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        streams: Sequence[str] = (),
-        as_of: datetime | None = None,
-        inverse_temperature: float | None = None,
-        top: int = 5,
-        thumbnails: bool = False,
-    ) -> Answer:
-        """Ask a memory about its past, with exactly one subject.
-
-        Args:
-            memory: the memory to ask.
-            image: what this picture shows: a path, bytes of a JPEG, PNG or WebP file, or pixels.
-            embedding: [D], for instance from `encode`; scaled to unit length.
-            exemplar: what the exemplar of this id stands for.
-            moment: what a stream showed at an instant: its last frame at or before it.
-            since: only frames captured from then on count.
-            until: only frames captured before then count.
-            streams: only frames of these streams count; empty: of all.
-            as_of: only frames captured at or before then count, as if the memory had been asked then.
-            inverse_temperature: how sharply attention prefers the similar, in [0, 10000]; None: 20.
-            top: how many matches, exemplars by weight, and blocks a level to return; 1 to 1,000.
-            thumbnails: return the thumbnails of the matches too.
-
-        Returns:
-            The answer; from an empty memory, or if nothing passes the filter, one with `seen` false.
-
-        Raises:
-            MomentNotFound: the stream showed nothing at or before that time.
-            SourceError: the image is a file that cannot be used.
-        """
-        question = question_from(
-            memory,
-            image=image,
-            embedding=embedding,
-            exemplar=exemplar,
-            moment=moment,
-            since=since,
-            until=until,
-            streams=streams,
-            as_of=as_of,
-            inverse_temperature=inverse_temperature,
-            top=top,
-            thumbnails=thumbnails,
-        )
-        return converters.answer_from(self._connection.call(self._stub.Query, question))
-
-    def exemplars(
-        self, memory: str, *, newest_first: bool = True, thumbnails: bool = False, embeddings: bool = False
-    ) -> Iterator[Exemplar]:
-        """What a memory has kept, fetched as it is iterated over; exemplars kept meanwhile do not disturb it.
-
-        Args:
-            memory: the memory.
-            newest_first: by falling id; else by rising id.
-            thumbnails: return thumbnails too.
-            embeddings: return embeddings too.
-        """
-        request = pb.ListExemplarsRequest(
-            parent=names.memory_resource(memory),
-            page_size=_PAGE_SIZE,
-            order_by="id desc" if newest_first else "id asc",
-            include_thumbnails=thumbnails,
-            include_embeddings=embeddings,
-        )
-        for page in self._connection.pages(self._stub.ListExemplars, request):
-            yield from map(converters.exemplar_from, page.exemplars)
-
-    def exemplar(self, memory: str, id: int, *, thumbnail: bool = False, embedding: bool = False) -> Exemplar:  # noqa: A002 - the field of Exemplar has this name
-        """One exemplar.
-
-        Args:
-            memory: the memory that kept it.
-            id: its id.
-            thumbnail: return its thumbnail too.
-            embedding: return its embedding too.
-        """
-        request = pb.GetExemplarRequest(
-            name=names.exemplar_resource(memory, id), include_thumbnail=thumbnail, include_embedding=embedding
-        )
-        return converters.exemplar_from(self._connection.call(self._stub.GetExemplar, request))
-
-    def timeline(
-        self, memory: str, stream: str, *, since: datetime | None = None, until: datetime | None = None
-    ) -> Iterator[Sighting]:
-        """What a stream showed, as sightings in order of their start, fetched as it is iterated over.
-
-        Args:
-            memory: the memory.
-            stream: the stream.
-            since: only sightings that last until then or longer.
-            until: only sightings that start before then.
-        """
-        request = pb.GetTimelineRequest(
-            stream=names.stream_resource(memory, stream), time_range=range_from(since, until), page_size=_PAGE_SIZE
-        )
-        for page in self._connection.pages(self._stub.GetTimeline, request):
-            yield from map(converters.sighting_from, page.sightings)
-
-
-def _source_from(
-    source: str | os.PathLike[str] | Iterable[Pixels] | Iterable[SourceFrame], frames_per_second: float | None
-) -> Source:
-    if not isinstance(source, str | os.PathLike):
-        return PictureSequence(source, frames_per_second)
-    if frames_per_second is not None:
-        raise InvalidRequest("expected frames_per_second for arrays only; a video has its own times")
-    return VideoSource(source)

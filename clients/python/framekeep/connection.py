@@ -1,11 +1,12 @@
 """The connection to a server: its calls, page by page where there are pages, with failures by name."""
 
+import threading
 from collections.abc import Iterator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 
-from framekeep.errors import error_from_call
+from framekeep.errors import InvalidRequest, error_from_call
 from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
 
 MESSAGE_BYTES = 128 * 2**20
@@ -38,13 +39,21 @@ _Paged = TypeVar("_Paged", bound=_PagedRequest)
 _Pages = TypeVar("_Pages", bound=_Page)
 
 
+def channel_to(address: str) -> grpc.Channel:
+    """A channel to `host:port`, connected by the first call."""
+    return grpc.insecure_channel(address, options=_OPTIONS)
+
+
 class Connection:
     """A connection to one server, made by the first call. Safe for several threads."""
 
-    def __init__(self, address: str, timeout_s: float) -> None:
-        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
-        self._timeout_s = timeout_s
-        self.stub = VideoMemoryServiceStub(self._channel)
+    def __init__(self, channel: grpc.Channel, timeout_s: float) -> None:
+        self.channel = channel
+        """What it is made of."""
+        self.timeout_s = timeout_s
+        """How long a call may take."""
+        self._is_closed = False
+        self.stub = VideoMemoryServiceStub(channel)
         """The contract's calls, with failures as gRPC has them."""
 
     # The quotes are needed: these classes take their parameters in the type stubs only.
@@ -54,8 +63,9 @@ class Connection:
         Raises:
             FramekeepError: it failed.
         """
+        self.refuse_if_closed()
         try:
-            return method(request, timeout=self._timeout_s)
+            return method(request, timeout=self.timeout_s)
         except grpc.RpcError as error:
             raise error_from_call(error) from error
 
@@ -74,4 +84,55 @@ class Connection:
 
     def close(self) -> None:
         """End all calls. May be called twice."""
-        self._channel.close()
+        self._is_closed = True
+        self.channel.close()
+
+    def refuse_if_closed(self) -> None:
+        """Do nothing while calls can be made.
+
+        Raises:
+            InvalidRequest: it was closed.
+        """
+        if self._is_closed:
+            raise InvalidRequest("expected a client that is open, but it was closed")
+
+
+class CallerLeft(Exception):
+    """The caller of a `LeavableConnection` left before the answer came."""
+
+
+class LeavableConnection(Connection):
+    """The calls of one caller on a connection that others share; the caller may leave in the middle of a call."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection.channel, connection.timeout_s)
+        self._shared = connection
+        self._lock = threading.Lock()
+        self._current: grpc.Future[Any] | None = None
+        self._has_left = False
+
+    def call(self, method: "grpc.UnaryUnaryMultiCallable[_Request, _Answer]", request: _Request) -> _Answer:
+        """One call.
+
+        Raises:
+            CallerLeft: `leave` was called.
+            FramekeepError: it failed.
+        """
+        self._shared.refuse_if_closed()
+        with self._lock:
+            if self._has_left:
+                raise CallerLeft
+            self._current = current = method.future(request, timeout=self.timeout_s)
+        try:
+            return current.result()
+        except grpc.FutureCancelledError as error:
+            raise CallerLeft from error
+        except grpc.RpcError as error:
+            raise error_from_call(error) from error
+
+    def leave(self) -> None:
+        """Cancel the call that is in progress; no other begins."""
+        with self._lock:
+            self._has_left = True
+            if self._current is not None:
+                self._current.cancel()

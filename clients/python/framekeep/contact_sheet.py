@@ -9,7 +9,9 @@ import numpy as np
 from framekeep.errors import InvalidRequest
 from framekeep.lettering import GLYPH_HEIGHT, draw_text, text_width
 from framekeep.memories import Exemplar
-from framekeep.picture_files import Pixels, pixels_from_jpeg, resized
+from framekeep.palette import ACCENT, BRIGHT, DIM, GROUND
+from framekeep.picture_files import Pixels
+from framekeep.thumbnails import draw_picture, fitted_thumbnail
 
 MOST_EXEMPLARS = 400
 """Thumbnails on a sheet; more would make it too large for picture viewers."""
@@ -25,9 +27,6 @@ _TEXT_SCALE, _TITLE_SCALE = 2, 3
 _LINE_HEIGHT = GLYPH_HEIGHT * _TEXT_SCALE + 6
 _CAPTION_HEIGHT = 2 * _LINE_HEIGHT + 6
 _TITLE_HEIGHT = GLYPH_HEIGHT * _TITLE_SCALE + 2 * _GAP
-
-_SHEET, _CELL, _BRIGHT, _DIM, _ACCENT = (18, 20, 24), (30, 33, 39), (236, 238, 242), (150, 156, 168), (255, 190, 92)
-"""RGB of the sheet, the room behind a thumbnail, and the text."""
 
 
 def draw_sheet(exemplars: Sequence[Exemplar], title: str, *, total: int, origin: datetime | None = None) -> Pixels:
@@ -51,46 +50,30 @@ def draw_sheet(exemplars: Sequence[Exemplar], title: str, *, total: int, origin:
         raise InvalidRequest("expected at least one exemplar for a contact sheet, got none")
     if len(shown) < total:
         title += f"  ({len(shown)} OF {total} SHOWN)"
-    pictures = [_fitted(exemplar) for exemplar in shown]
+    pictures = [fitted_thumbnail(exemplar, PICTURE_WIDTH, MOST_PICTURE_HEIGHT) for exemplar in shown]
     columns = min(len(shown), _MOST_COLUMNS, max(4, math.ceil(math.sqrt(len(shown)))))
     cells_width = columns * (PICTURE_WIDTH + _GAP) - _GAP
     picture_height = max(len(picture) for picture in pictures)
     cell_height = picture_height + _CAPTION_HEIGHT + _GAP
     width = 2 * _MARGIN + max(cells_width, text_width(title, _TITLE_SCALE))
     height = 2 * _MARGIN + _TITLE_HEIGHT + math.ceil(len(shown) / columns) * cell_height - _GAP
-    sheet = np.full((height, width, 3), _SHEET, np.uint8)  # [H, W, 3]
-    draw_text(sheet, title, left=_MARGIN, top=_MARGIN, scale=_TITLE_SCALE, colour=_BRIGHT)
+    sheet = np.full((height, width, 3), GROUND, np.uint8)  # [H, W, 3]
+    draw_text(sheet, title, left=_MARGIN, top=_MARGIN, scale=_TITLE_SCALE, colour=BRIGHT)
     for place, (exemplar, picture) in enumerate(zip(shown, pictures, strict=True)):
         row, column = divmod(place, columns)
         top = _MARGIN + _TITLE_HEIGHT + row * cell_height
         left = _MARGIN + column * (PICTURE_WIDTH + _GAP)
-        _draw_picture(sheet[top : top + picture_height, left : left + PICTURE_WIDTH], picture)
+        draw_picture(sheet[top : top + picture_height, left : left + PICTURE_WIDTH], picture)
         _draw_caption(sheet, exemplar, left, top + picture_height + 8, origin)
     return sheet
-
-
-def _fitted(exemplar: Exemplar) -> Pixels:
-    if exemplar.thumbnail is None:
-        raise InvalidRequest(f"expected exemplar {exemplar.id} with its thumbnail, got it without")
-    pixels = pixels_from_jpeg(exemplar.thumbnail)
-    scale = min(PICTURE_WIDTH / pixels.shape[1], MOST_PICTURE_HEIGHT / pixels.shape[0])
-    width, height = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
-    return resized(pixels, width, height)
-
-
-def _draw_picture(room: Pixels, picture: Pixels) -> None:
-    height, width = picture.shape[:2]
-    top, left = (room.shape[0] - height) // 2, (room.shape[1] - width) // 2
-    room[:] = _CELL
-    room[top : top + height, left : left + width] = picture
 
 
 def _draw_caption(sheet: Pixels, exemplar: Exemplar, left: int, top: int, origin: datetime | None) -> None:
     frames = f"{_short(exemplar.frame_count)} FRAME{'' if exemplar.frame_count == 1 else 'S'}"
     times = f"{_short(exemplar.sighting_count)} TIME{'' if exemplar.sighting_count == 1 else 'S'}"
     lines = (
-        (f"#{exemplar.id}", _ACCENT, _shown_time(exemplar.capture_time, origin), _BRIGHT),
-        (frames, _DIM, times, _DIM),
+        (f"#{exemplar.id}", ACCENT, _shown_time(exemplar.capture_time, origin), BRIGHT),
+        (frames, DIM, times, DIM),
     )
     for number, (text, colour, right_text, right_colour) in enumerate(lines):
         line_top = top + number * _LINE_HEIGHT

@@ -18,6 +18,7 @@ from framekeep.answers import (
 from framekeep.errors import ServerError, error_from_status
 from framekeep.memories import Contents, Embedding, Exemplar, Memory, Stream
 from framekeep.names import exemplar_id, memory_name, stream_name
+from framekeep.server_info import Limits, ServerInfo
 from framekeep.times import duration_from, time_from
 from framekeep.v1 import video_memory_pb2 as pb
 from framekeep.verdicts import Rejection, Timings, Verdict, VerdictKind
@@ -29,6 +30,26 @@ _KINDS = {
 }
 
 _CLOCKS = {pb.CAPTURE_CLOCK_SESSION: Clock.SESSION, pb.CAPTURE_CLOCK_SOURCE: Clock.SOURCE}
+
+
+def server_info_from(message: pb.ServerInfo) -> ServerInfo:
+    """What a server is."""
+    limits = message.limits
+    return ServerInfo(
+        version=message.version,
+        encoder_version=message.encoder_version,
+        dimension=message.dimension,
+        default_novelty_threshold=message.default_novelty_threshold,
+        limits=Limits(
+            picture_pixels=limits.picture_pixels,
+            picture_side_pixels=limits.picture_side_pixels,
+            message_bytes=limits.message_bytes,
+            frames_in_flight=limits.frames_in_flight,
+            sessions=limits.sessions,
+            memories=limits.memories,
+            streams=limits.streams,
+        ),
+    )
 
 
 def memory_from(message: pb.Memory) -> Memory:

@@ -85,6 +85,14 @@ class TooManySessions(FramekeepError):
     """As many sessions are connected as the server takes; try again later."""
 
 
+class TooManyMemories(FramekeepError):
+    """There are as many memories as the server takes; nothing was created. Delete one, or raise its limit."""
+
+
+class TooManyStreams(FramekeepError):
+    """The memory has as many streams as the server takes; nothing was created."""
+
+
 class ServerUnavailable(FramekeepError):
     """The server cannot be reached, is stopping, or its disk refuses. The call may be made again."""
 
@@ -95,6 +103,22 @@ class ServerTimeout(ServerUnavailable):
 
 class ServerError(FramekeepError):
     """A fault of the server, or an answer that breaks the contract."""
+
+
+class ServerNotStarted(FramekeepError):
+    """A server of one's own did not start; the message is the one that it left."""
+
+
+class ServerNotInstalled(ServerNotStarted):
+    """There is no program `framekeep-server` on this machine, or not where it is looked for."""
+
+
+class WindowFull(FramekeepError):
+    """As many frames wait for their verdicts as may; the frame was not taken. Send it again, or leave it out."""
+
+
+class SessionClosed(FramekeepError):
+    """The session was closed, so the frame was not taken, or its verdict will not come."""
 
 
 class SourceError(FramekeepError):
@@ -126,6 +150,8 @@ _BY_REASON: Mapping[str, type[FramekeepError]] = MappingProxyType(
         "SHUTTING_DOWN": ServerUnavailable,
         "TOO_MANY_SESSIONS": TooManySessions,
         "INTERNAL": ServerError,
+        "TOO_MANY_MEMORIES": TooManyMemories,
+        "TOO_MANY_STREAMS": TooManyStreams,
     }
 )
 

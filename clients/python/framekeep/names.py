@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from framekeep.errors import InvalidRequest, ServerError
+from framekeep.redaction import redacted
 
 _LONGEST = 63
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -97,9 +98,15 @@ def _part(resource: str, part: str) -> str:
 def stream_name_for(location: str) -> str | None:
     """A stream name made from the last part of a path or URL, without its extension; None if nothing is left of it.
 
+    A URL without a path gives the name of its host.
+
     `/videos/Front door (2).mp4` -> `Front-door-2`
     """
-    path = urlsplit(location).path if "://" in location else location.replace("\\", "/")
+    if "://" in location:
+        url = urlsplit(redacted(location))
+        path = url.path.rstrip("/") or f"{url.hostname or ''}."
+    else:
+        path = location.replace("\\", "/")
     name = re.sub(r"[^A-Za-z0-9._]+", "-", PurePosixPath(path).stem).strip("-._")
     return name[:_LONGEST] or None
 

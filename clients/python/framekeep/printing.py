@@ -1,68 +1,21 @@
 """Tables for people who read what the command prints."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import click
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from framekeep.answers import Answer, Sighting
+from framekeep.evaluation import Evaluation, Trial
 from framekeep.memories import Contents, Exemplar, Memory, Stream
+from framekeep.tables import facts_of, print_table, shown_duration, shown_size, table_of
 from framekeep.times import shown_time
 from framekeep.verdicts import StreamSummary
 
-_PIPE_COLUMNS = 200
-"""Width of tables that do not go to a terminal: wide enough that no cell is folded."""
-
-_NUMBERS = frozenset(
-    (
-        *("duration", "exemplar", "exemplars", "floats", "frames", "largest novelty", "level", "novel", "novelty"),
-        *("novelty to the first", "on disk", "rejected", "repeat", "sightings", "total", "weight"),
-    )
-)
-"""Columns that stand to the right."""
-
-
-def _print(table: Table) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PIPE_COLUMNS)
-    console.print(table)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="right" if column in _NUMBERS else "left", no_wrap=True)
-    return table
-
-
-def _facts(rows: Sequence[tuple[str, str]]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def shown_duration(duration: timedelta) -> str:
-    """`12.3 s`, `4:05 min`, `1:02:03 h`: short enough for a table."""
-    seconds = duration.total_seconds()
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"
-
-
-def _shown_size(size_bytes: int) -> str:
-    for size, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if size_bytes >= size:
-            return f"{size_bytes / size:.1f} {unit}"
-    return f"{size_bytes} bytes"
+_LEADERS = 5
+"""Exemplars named beside the attention: more would not fit into a line."""
 
 
 def _shown_time(time: datetime | None) -> str:
@@ -79,16 +32,18 @@ def print_summary(summary: StreamSummary) -> None:
         ("  repeat", f"{summary.repeat_frames:,}"),
         ("  rejected", f"{summary.rejected_frames:,}"),
         ("speed", f"{summary.frames_per_second:.1f} frames/s over {summary.elapsed_s:.1f} s"),
-        ("sent", _shown_size(summary.sent_bytes)),
+        ("sent", shown_size(summary.sent_bytes)),
     ]
     for name, number in (
         ("skipped", f"{summary.skipped_frames:,} frames that the session had acknowledged before"),
+        ("dropped", f"{summary.dropped_frames:,} frames that came while the server was away or too slow"),
         ("damaged", f"{summary.damaged_frames:,} packets or pictures that could not be decoded"),
         ("reconnected", f"{summary.reconnections:,} times"),
+        ("sessions", f"{summary.sessions:,}, one for each connection to the source" if summary.sessions > 1 else "0 "),
     ):
         if not number.startswith("0 "):
             rows.append((name, number))
-    _print(_facts(rows))
+    print_table(facts_of(rows))
 
 
 def print_answer(answer: Answer) -> None:
@@ -96,7 +51,7 @@ def print_answer(answer: Answer) -> None:
     click.echo(_verdict_on(answer))
     if answer.matches:
         click.echo("\nMatches, most similar first")
-        table = _table("exemplar", "novelty", "first seen", "last seen", "total", "sightings", "frames")
+        table = table_of("exemplar", "novelty", "first seen", "last seen", "total", "sightings", "frames")
         for match in answer.matches:
             table.add_row(
                 str(match.exemplar),
@@ -107,14 +62,17 @@ def print_answer(answer: Answer) -> None:
                 f"{match.sighting_count:,}",
                 f"{match.frame_count:,}",
             )
-        _print(table)
+        print_table(table)
     if answer.attention is not None:
         attention = answer.attention
         click.echo(
             f"\nAttention over {attention.frame_count:,} frames in {attention.stay_count:,} stays "
             f"(in effect {attention.effective_stays:.1f}) at inverse temperature {attention.inverse_temperature:g}"
         )
-        table = _table("level", "stream", "block", "weight", "from", "to", "frames")
+        leaders = attention.exemplars[:_LEADERS]
+        shares = ", ".join(f"{leader.exemplar} ({100 * leader.weight:.1f} %)" for leader in leaders)
+        click.echo(f"Largest weights: exemplar{'' if len(leaders) == 1 else 's'} {shares}")
+        table = table_of("level", "stream", "block", "weight", "from", "to", "frames")
         for block in answer.blocks:
             table.add_row(
                 str(block.level),
@@ -125,7 +83,7 @@ def print_answer(answer: Answer) -> None:
                 shown_time(block.end_time),
                 f"{block.frame_count:,}",
             )
-        _print(table)
+        print_table(table)
 
 
 def _verdict_on(answer: Answer) -> str:
@@ -143,7 +101,7 @@ def _verdict_on(answer: Answer) -> str:
 
 def print_exemplars(exemplars: Sequence[Exemplar], *, total: int) -> None:
     """Exemplars in a table, and how many more there are."""
-    table = _table("exemplar", "stream", "captured", "last seen", "total", "sightings", "frames")
+    table = table_of("exemplar", "stream", "captured", "last seen", "total", "sightings", "frames")
     for exemplar in exemplars:
         table.add_row(
             str(exemplar.id),
@@ -154,14 +112,14 @@ def print_exemplars(exemplars: Sequence[Exemplar], *, total: int) -> None:
             f"{exemplar.sighting_count:,}",
             f"{exemplar.frame_count:,}",
         )
-    _print(table)
+    print_table(table)
     if len(exemplars) < total:
         click.echo(f"{len(exemplars):,} of {total:,} exemplars; --limit shows more", err=True)
 
 
 def print_timeline(sightings: Sequence[Sighting]) -> None:
     """Sightings in a table."""
-    table = _table("from", "to", "duration", "exemplar", "frames", "largest novelty", "threshold")
+    table = table_of("from", "to", "duration", "exemplar", "frames", "largest novelty", "threshold")
     for sighting in sightings:
         table.add_row(
             shown_time(sighting.start_time),
@@ -172,23 +130,23 @@ def print_timeline(sightings: Sequence[Sighting]) -> None:
             f"{sighting.largest_novelty:.4f}",
             f"{sighting.novelty_threshold:g}",
         )
-    _print(table)
+    print_table(table)
 
 
 def print_memories(memories: Sequence[Memory], unreadable: Sequence[str]) -> None:
     """Memories in a table, and those that the server cannot read."""
-    table = _table("memory", "threshold", "frames", "exemplars", "on disk", "first frame", "last frame")
+    table = table_of("memory", "threshold", "frames", "exemplars", "on disk", "first frame", "last frame")
     for memory in memories:
         table.add_row(
             memory.name,
             f"{memory.novelty_threshold:g}",
             f"{memory.contents.frames:,}",
             f"{memory.contents.exemplars:,}",
-            _shown_size(memory.contents.stored_bytes),
+            shown_size(memory.contents.stored_bytes),
             _shown_time(memory.contents.first_time),
             _shown_time(memory.contents.last_time),
         )
-    _print(table)
+    print_table(table)
     for name in unreadable:
         click.echo(f"{name}: cannot be read; `framekeep memories show {name}` says why", err=True)
 
@@ -202,10 +160,10 @@ def print_memory(memory: Memory, streams: Sequence[Stream]) -> None:
         ("created", shown_time(memory.create_time)),
         *_contents_rows(memory.contents),
     ]
-    _print(_facts(rows))
+    print_table(facts_of(rows))
     if streams:
         click.echo()
-        table = _table("stream", "threshold", "frames", "novel", "repeat", "rejected", "first frame", "last frame")
+        table = table_of("stream", "threshold", "frames", "novel", "repeat", "rejected", "first frame", "last frame")
         for stream in streams:
             own = "" if stream.novelty_threshold is None else " (its own)"
             table.add_row(
@@ -218,7 +176,7 @@ def print_memory(memory: Memory, streams: Sequence[Stream]) -> None:
                 _shown_time(stream.contents.first_time),
                 _shown_time(stream.contents.last_time),
             )
-        _print(table)
+        print_table(table)
 
 
 def _contents_rows(contents: Contents) -> list[tuple[str, str]]:
@@ -231,8 +189,8 @@ def _contents_rows(contents: Contents) -> list[tuple[str, str]]:
         ("exemplars", f"{contents.exemplars:,}"),
         ("stays", f"{contents.stays:,}"),
         ("sightings", f"{contents.sightings:,}"),
-        ("received", _shown_size(contents.received_bytes)),
-        ("on disk", _shown_size(contents.stored_bytes)),
+        ("received", shown_size(contents.received_bytes)),
+        ("on disk", shown_size(contents.stored_bytes)),
         ("first frame", _shown_time(contents.first_time)),
         ("last frame", _shown_time(contents.last_time)),
     ]
@@ -256,7 +214,48 @@ def print_embeddings(names: Sequence[str], embeddings: NDArray[np.float32]) -> N
         embeddings: float32 [B, D], unit length.
     """
     distances = 1.0 - embeddings.astype(np.float64) @ embeddings[0].astype(np.float64)  # [B]
-    table = _table("picture", "floats", "novelty to the first")
+    table = table_of("picture", "floats", "novelty to the first")
     for name, distance in zip(names, distances, strict=True):
         table.add_row(name, str(embeddings.shape[1]), f"{max(0.0, float(distance)):.4f}")
-    _print(table)
+    print_table(table)
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """What is kept at each threshold, and how good that is; the help of the command says what the columns mean."""
+    rows = [
+        ("video", f"{evaluation.video}, {evaluation.frames:,} frames"),
+        ("held out", f"{evaluation.held_out_frames:,} frames: the last of every {evaluation.hold_out:,}"),
+        ("encoder", evaluation.encoder_version),
+    ]
+    print_table(facts_of(rows))
+    kept = table_of("threshold", "frames", "kept", "share", "on disk", "frames/s")
+    for trial in evaluation.trials:
+        kept.add_row(
+            f"{trial.novelty_threshold:g}",
+            f"{trial.frames:,}",
+            f"{trial.kept_frames:,}",
+            f"{100 * trial.kept_share:.1f} %",
+            shown_size(trial.stored_bytes),
+            f"{trial.frames_per_second:.1f}",
+        )
+    click.echo("\nWhat is kept")
+    print_table(kept)
+    click.echo("\nNovelty of frames not kept, and held-out frames found again")
+    found = table_of("threshold", "mean", "99 %", "largest", "seen", "within 1 s", "similarity")
+    for trial in evaluation.trials:
+        found.add_row(f"{trial.novelty_threshold:g}", *_spread_cells(trial), *_found_cells(trial))
+    print_table(found)
+
+
+def _spread_cells(trial: Trial) -> list[str]:
+    spread = trial.repeats
+    if spread is None:
+        return ["-"] * 3
+    return [f"{novelty:.4f}" for novelty in (spread.mean, spread.percentile_99, spread.largest)]
+
+
+def _found_cells(trial: Trial) -> list[str]:
+    found = trial.found_again
+    if found is None:
+        return ["-"] * 3
+    return [f"{100 * found.seen_share:.1f} %", f"{100 * found.nearby_share:.1f} %", f"{found.mean_similarity:.4f}"]

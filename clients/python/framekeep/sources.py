@@ -37,6 +37,20 @@ class SourceFrame:
         checked_pixels(self.picture)
 
 
+@dataclass(frozen=True, slots=True)
+class CompressedFrame:
+    """A picture file and when it was taken. It is sent as it is; the server finds out whether it can be read."""
+
+    pts_us: int
+    """As for `SourceFrame`."""
+
+    capture_time: datetime | None
+    """As for `SourceFrame`."""
+
+    data: bytes = field(repr=False, compare=False)
+    """A JPEG, PNG or WebP file; whatever else it is, the server rejects."""
+
+
 class Source(ABC):
     """Frames in order of time. Used by one thread at a time, once, then closed."""
 
@@ -52,16 +66,29 @@ class Source(ABC):
     expected_frames: int | None = None
     """About how many frames there are, if the source knows; for showing progress only."""
 
-    damaged_frames: int = 0
-    """Broken packets and pictures left out so far."""
+    is_live: bool = False
+    """It shows what happens now and waits for nobody; reading it again does not give the same frames."""
+
+    @property
+    def damaged_frames(self) -> int:
+        """Broken packets and pictures left out so far."""
+        return 0
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames of a live source that came while nobody could take them."""
+        return 0
 
     @abstractmethod
-    def frames(self) -> Iterator[SourceFrame]:
+    def frames(self) -> Iterator[SourceFrame | CompressedFrame]:
         """The frames, in order.
 
         Raises:
             SourceError: the source broke off, after all frames before the fault were given.
         """
+
+    def interrupt(self) -> None:  # noqa: B027 - most sources wait for nothing
+        """End a `frames` that waits for something to happen; called by another thread than the one that iterates."""
 
     @abstractmethod
     def close(self) -> None:

@@ -103,6 +103,9 @@ class StreamSummary:
     damaged_frames: int
     """Broken packets and pictures that the source left out."""
 
+    dropped_frames: int
+    """Frames of a live source that came while the server was away or too slow, and were not sent: the oldest first."""
+
     reconnections: int
     """How often the connection was lost and the session opened again."""
 
@@ -111,6 +114,9 @@ class StreamSummary:
 
     elapsed_s: float
     """From opening the session to the last verdict."""
+
+    sessions: int = 1
+    """Sessions that were begun, one for each connection to a live source; `session_id` is the last one."""
 
     @property
     def frames(self) -> int:

@@ -8,22 +8,19 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 from av.container import InputContainer
-from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from framekeep.containers import first_video, open_container, open_url, told
 from framekeep.errors import SourceError
 from framekeep.names import stream_name_for
-from framekeep.picture_files import Pixels
+from framekeep.redaction import redacted
 from framekeep.sources import Source, SourceFrame
 from framekeep.times import microseconds
+from framekeep.video_decoder import VideoDecoder, seconds_of
 
-_OPEN_S, _READ_S = 20.0, 20.0
-"""How long a URL may take to open, and to bring the next packet."""
+_UNFINISHED = " (an MP4 that was cut off before its index was written cannot be opened at all)"
 
 _UNSET_YEARS = (1904, 1970)
 """Years in which clocks start that were never set: QuickTime's and Unix's."""
@@ -33,50 +30,40 @@ _SHORT_S = Fraction(1, 2)
 
 
 class VideoSource(Source):
-    """The first video of a file or URL."""
+    """The first video of a file, or of a URL that has an end."""
 
-    def __init__(self, location: str | os.PathLike[str]) -> None:
+    def __init__(self, location: str | os.PathLike[str], container: InputContainer | None = None) -> None:
         """Open it and read its header.
+
+        Args:
+            location: path or URL.
+            container: what was opened there already; None: open it.
 
         Raises:
             SourceError: missing, unreadable, or without a video.
         """
         self._location = os.fspath(location)
-        self.shown_location = re.sub(r"://[^/@]*@", "://", self._location)
-        """The location without a password that a URL may hold."""
-        self._container = self._open()
-        self._video = self._first_video()
+        self.shown_location = redacted(self._location)
+        """The location without the secrets that a URL may hold."""
+        self._container = container or self._open()
+        self._video = first_video(self._container, self.shown_location)
         self._video.thread_type = "AUTO"
-        self._reformatter = VideoReformatter()
+        self._decoder = VideoDecoder()
         self._frame_s = 1 / Fraction(self._video.average_rate or self._video.guessed_rate or 25)
         self._expected_s = _length_by_header(self._container, self._video)
         self._clock = _PresentationClock(self._frame_s)
-        self._last_packet_is_corrupt = False
         self.stream_name = stream_name_for(self._location)
         self.start_time = _creation_time({**self._video.metadata, **self._container.metadata})
         if self._expected_s is not None:
             self.expected_frames = max(1, round(self._expected_s / self._frame_s))
 
     def _open(self) -> InputContainer:
-        is_url = "://" in self._location
-        if not is_url and not Path(self._location).is_file():
+        if "://" in self._location:
+            return open_url(self._location)
+        if not Path(self._location).is_file():
             state = "is no file" if Path(self._location).exists() else "does not exist"
             raise SourceError(f"{self.shown_location}: expected a video file or URL, but it {state}")
-        try:
-            return av.open(self._location, timeout=(_OPEN_S, _READ_S) if is_url else None)
-        except (av.FFmpegError, OSError) as error:
-            hint = "" if is_url else " (an MP4 that was cut off before its index was written cannot be opened at all)"
-            raise SourceError(
-                f"{self.shown_location}: expected a video, but it cannot be opened as one: {_told(error)}{hint}"
-            ) from error
-
-    def _first_video(self) -> VideoStream:
-        for video in self._container.streams.video:
-            if not video.disposition & Disposition.attached_pic and video.codec_context is not None:
-                return video
-        kinds = ", ".join(sorted({stream.type for stream in self._container.streams})) or "nothing"
-        self._container.close()
-        raise SourceError(f"{self.shown_location}: expected a video, got a file with {kinds} only")
+        return open_container(self._location, hint=_UNFINISHED)
 
     def frames(self) -> Iterator[SourceFrame]:
         """Each decoded picture, turned upright; presentation times count from the first one.
@@ -89,38 +76,20 @@ class VideoSource(Source):
         count = 0
         try:
             for packet in self._container.demux(self._video):
-                for frame in self._decoded(packet):
+                for frame in self._decoder.frames(packet):
                     count += 1
-                    yield SourceFrame(self._clock.time_us(frame), None, self._upright(frame))
-        except (av.FFmpegError, OSError) as error:
-            raise SourceError(self._told_end(count, _told(error))) from error
+                    yield SourceFrame(self._clock.time_us(frame), None, self._decoder.upright(frame))
+        except (av.FFmpegError, OSError) as error:  # not `from error`, which names a URL with all its secrets
+            raise SourceError(self._told_end(count, told(error))) from None
         if count == 0:
             raise SourceError(f"{self.shown_location}: expected a video, but no picture in it could be decoded")
-        if self._last_packet_is_corrupt or self._is_short():
+        if self._decoder.last_packet_is_corrupt or self._is_short():
             raise SourceError(self._told_end(count, "it is cut off or damaged there"))
 
-    def _decoded(self, packet: "Packet[VideoStream]") -> list[VideoFrame]:
-        if packet.size:
-            self._last_packet_is_corrupt = packet.is_corrupt
-        elif packet.dts is not None:  # AVI fills gaps with empty packets, which the decoder would take for the end
-            return []
-        if packet.is_corrupt:  # its end is missing; decoders fill it up with gray, which would look new
-            self.damaged_frames += 1
-            return []
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            self.damaged_frames += 1
-            return []
-        whole = [frame for frame in frames if not frame.is_corrupt]
-        self.damaged_frames += len(frames) - len(whole)
-        return whole
-
-    def _upright(self, frame: VideoFrame) -> Pixels:
-        rgb = self._reformatter.reformat(frame, format="rgb24")
-        pixels = np.asarray(rgb.to_ndarray(), np.uint8)  # [H, W, 3]
-        quarter_turns, rest = divmod(frame.rotation, 90)
-        return np.rot90(pixels, quarter_turns) if quarter_turns % 4 and rest == 0 else pixels
+    @property
+    def damaged_frames(self) -> int:
+        """Broken packets and pictures left out so far."""
+        return self._decoder.damaged_frames
 
     def _is_short(self) -> bool:
         if self._expected_s is None:
@@ -150,14 +119,13 @@ class _PresentationClock:
 
     def time_us(self, frame: VideoFrame) -> int:
         """Presentation time of the next frame; by its decoding time, or one average frame on, where it has none."""
-        ticks = frame.pts if frame.pts is not None else frame.dts
+        absolute = seconds_of(frame)
         seconds, own_s = self._last + self._frame_s, self._frame_s
+        if absolute is not None:
+            if self._first is None:
+                self._first = absolute - seconds
+            seconds = absolute - self._first
         if frame.time_base is not None:
-            if ticks is not None:
-                absolute = ticks * frame.time_base
-                if self._first is None:
-                    self._first = absolute - seconds
-                seconds = absolute - self._first
             own_s = frame.duration * frame.time_base or own_s
         self._last = seconds
         self.end_s = max(self.end_s, seconds + own_s)
@@ -190,7 +158,3 @@ def _creation_time(metadata: dict[str, str]) -> datetime | None:
         return None
     time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     return None if time.year in _UNSET_YEARS else time
-
-
-def _told(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).rstrip(".")

@@ -1,27 +1,53 @@
-"""`framekeep stream`: a video into a memory."""
+"""`framekeep stream`: a video, a folder of pictures, a camera or a live stream into a memory."""
 
 import json
-from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from datetime import datetime
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from framekeep.client import Client
 from framekeep.commands.parameters import instant, json_option
+from framekeep.commands.termination import raised_on_sigterm
+from framekeep.containers import STALL_S
 from framekeep.documents import document_from
+from framekeep.forever import ForeverRun
 from framekeep.ingest import StreamRun
+from framekeep.locations import Location
 from framekeep.printing import print_summary
-from framekeep.verdicts import Verdict
+from framekeep.progress import progress_of
+from framekeep.session import Transport
 
 
 @click.command()
 @click.argument("source")
 @click.option("--memory", required=True, help="The memory it goes into; created if it does not exist.")
-@click.option("--stream", "stream_name", help="The stream it is a run of; named after the file if left out.")
+@click.option("--stream", "stream_name", help="The stream it is a run of; named after the source if left out.")
+@click.option(
+    "--forever",
+    is_flag=True,
+    help="Connect again and again to a camera or live URL that was lost, and wait for the server, until Ctrl-C or"
+    " SIGTERM; then exit with 0.",
+)
+@click.option(
+    "--stall",
+    "stall_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=STALL_S,
+    show_default=True,
+    help="After how long without a frame a camera or URL counts as lost.",
+)
 @click.option("--session", metavar="UUID", help="Go on with this session: frames that it has acknowledged are skipped.")
 @click.option("--start", metavar="TIME", type=instant, help="Capture time of the first frame; UTC if no zone is named.")
+@click.option(
+    "--fps",
+    "frames_per_second",
+    metavar="NUMBER",
+    type=click.FloatRange(min=0, min_open=True),
+    help="For a folder: pictures a second.  [default: 1]",
+)
+@click.option("--file-times", is_flag=True, help="For a folder: take when a file was last changed as its capture time.")
 @click.option(
     "--jpeg", is_flag=True, help="Send JPEG files instead of raw pixels: a seventh of the bytes, not quite exact."
 )
@@ -34,44 +60,52 @@ def stream(
     *,
     memory: str,
     stream_name: str | None,
+    forever: bool,
+    stall_s: float,
     session: str | None,
     start: datetime | None,
+    frames_per_second: float | None,
+    file_times: bool,
     jpeg: bool,
     threshold: float | None,
     as_json: bool,
 ) -> None:
-    """Stream SOURCE, a video file or URL, into a memory.
+    """Stream SOURCE into a memory.
+
+    SOURCE is a video file; a folder of JPEG, PNG or WebP files, streamed in the order of their names; a URL, such as
+    rtsp://camera/live; or a camera of this machine, by its number or device: 0 or /dev/video0.
 
     Prints what became of its frames; with --json a line for each frame as it is decided, and a summary.
     """
-    with (
-        Client(address) as client,
-        client.stream(
-            source,
+    location: Location = int(source) if source.isdecimal() else source
+    transport: Transport = "jpeg" if jpeg else "raw"
+    with raised_on_sigterm(), Client(address) as client:
+        begin = client.stream_forever if forever else client.stream
+        run = begin(
+            location,
             memory=memory,
             stream=stream_name,
             session_id=session,
             start_time=start,
+            frames_per_second=frames_per_second,
+            file_times=file_times,
+            stall_s=stall_s,
             novelty_threshold=threshold,
-            transport="jpeg" if jpeg else "raw",
-        ) as run,
-    ):
-        try:
-            for verdict in run if as_json else _with_progress(run):
+            transport=transport,
+        )
+        # Ending by a signal is how a run for ever is meant to end.
+        with suppress(KeyboardInterrupt) if forever else nullcontext():
+            _follow(run, as_json=as_json)
+
+
+def _follow(run: StreamRun | ForeverRun, *, as_json: bool) -> None:
+    try:
+        with run, nullcontext() if as_json else progress_of(run):
+            for verdict in run:
                 if as_json:
                     click.echo(json.dumps({"verdict": document_from(verdict)}))
-        finally:  # what was acknowledged stays, so it is told however the run ends
-            if as_json:
-                click.echo(json.dumps({"summary": document_from(run.summary)}))
-            else:
-                print_summary(run.summary)
-
-
-def _with_progress(run: StreamRun) -> Iterator[Verdict]:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("frames", total=run.expected_frames)
-        for verdict in run:
-            progress.advance(task)
-            yield verdict
+    finally:  # what was acknowledged stays, so it is told however the run ends
+        if as_json:
+            click.echo(json.dumps({"summary": document_from(run.summary)}))
+        else:
+            print_summary(run.summary)

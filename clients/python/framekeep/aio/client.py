@@ -1,0 +1,322 @@
+"""The client of a framekeep server for asyncio: `framekeep.Client`, its waiting done in threads.
+
+Requests, conversions and streams are those of the other client; here is only how tasks wait for them.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from types import TracebackType
+from typing import Self, TypeVar, overload
+from uuid import UUID
+from weakref import WeakSet
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from framekeep.aio.push import OnVerdict, PushSession
+from framekeep.aio.runs import Run, StreamRun
+from framekeep.aio.workers import Workers
+from framekeep.answers import Answer, Sighting
+from framekeep.calls import Calls
+from framekeep.client import DEFAULT_ADDRESS, RECONNECT_S, TIMEOUT_S, Streams
+from framekeep.connection import Connection, LeavableConnection, channel_to
+from framekeep.containers import STALL_S
+from framekeep.locations import Location, Pictures
+from framekeep.memories import Exemplar, Memory, Stream
+from framekeep.pictures import Image
+from framekeep.questions import Moment
+from framekeep.server_info import ServerInfo
+from framekeep.session import Transport
+
+_Answer = TypeVar("_Answer")
+
+_LISTED = 200
+"""Items of a listing that are fetched at a time: a page."""
+
+
+class Client:
+    """A connection to a server, made by the first call, for the tasks of one event loop.
+
+    The methods are those of `framekeep.Client`, which says what they take, return and raise. A task that is cancelled
+    takes its call along; whether the server has changed something by then is not known.
+
+    Example:
+        >>> async def main():
+        ...     async with Client("localhost:50051") as fk:
+        ...         async for verdict in fk.stream("lobby.mp4", memory="lobby"):
+        ...             if verdict.kind is VerdictKind.NOVEL:
+        ...                 print(verdict.seq, verdict.exemplar)
+        ...         answer = await fk.query("lobby", image="person.jpg")
+        ...         print(answer.seen)
+        >>> asyncio.run(main())
+        0 1
+        10 2
+        20 3
+        True
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = TIMEOUT_S) -> None:
+        """Name a server.
+
+        Args:
+            address: `host:port`.
+            timeout_s: how long a call may take; streams have no limit.
+        """
+        self._connection = Connection(channel_to(address), timeout_s)
+        self._workers = Workers("calls")
+        self._runs: WeakSet[StreamRun] = WeakSet()
+        self._sessions: WeakSet[PushSession] = WeakSet()
+
+    async def __aenter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self.close()
+
+    async def close(self) -> None:
+        """End all streams and sessions, as they are, and the connection. May be called twice."""
+        for run in list(self._runs):
+            await run.close()
+        for session in list(self._sessions):
+            await session.close(flush=False)
+        self._connection.close()
+        await self._workers.close()
+
+    async def _answer(self, call: Callable[[Calls], _Answer]) -> _Answer:
+        connection = LeavableConnection(self._connection)
+        return await self._workers.run(partial(call, Calls(connection)), cancel=connection.leave)
+
+    async def _listed(self, call: Callable[[Calls], Iterator[_Answer]]) -> AsyncIterator[_Answer]:
+        connection = LeavableConnection(self._connection)
+        items = call(Calls(connection))
+        while batch := await self._workers.run(lambda: list(islice(items, _LISTED)), cancel=connection.leave):
+            for item in batch:
+                yield item
+
+    async def server_info(self) -> ServerInfo:
+        """What the server is, and what it takes."""
+        return await self._answer(Calls.server_info)
+
+    async def create_memory(
+        self, name: str, *, novelty_threshold: float | None = None, exist_ok: bool = False
+    ) -> Memory:
+        """Create an empty memory; it is on the server's disk when this is done."""
+        return await self._answer(
+            lambda calls: calls.create_memory(name, novelty_threshold=novelty_threshold, exist_ok=exist_ok)
+        )
+
+    async def memory(self, name: str) -> Memory:
+        """What a memory is and holds."""
+        return await self._answer(lambda calls: calls.memory(name))
+
+    async def memories(self) -> list[Memory]:
+        """All memories that the server can read, by name."""
+        return await self._answer(Calls.memories)
+
+    async def unreadable_memories(self) -> list[str]:
+        """The names of memories whose files the server cannot open; `memory` says why."""
+        return await self._answer(Calls.unreadable_memories)
+
+    @overload
+    async def set_threshold(self, memory: str, threshold: float, *, etag: str = "") -> Memory: ...
+
+    @overload
+    async def set_threshold(self, memory: str, threshold: float | None, *, stream: str, etag: str = "") -> Stream: ...
+
+    async def set_threshold(
+        self, memory: str, threshold: float | None, *, stream: str | None = None, etag: str = ""
+    ) -> Memory | Stream:
+        """Change what counts as novel; the first frame decided afterwards obeys it."""
+        return await self._answer(lambda calls: calls.set_threshold(memory, threshold, stream=stream, etag=etag))
+
+    async def delete_memory(self, name: str, *, etag: str = "") -> None:
+        """Delete a memory with all it holds, for good."""
+        await self._answer(lambda calls: calls.delete_memory(name, etag=etag))
+
+    async def create_stream(
+        self, memory: str, name: str, *, novelty_threshold: float | None = None, exist_ok: bool = False
+    ) -> Stream:
+        """Create a stream ahead of its first session; `stream` creates missing ones by itself."""
+        return await self._answer(
+            lambda calls: calls.create_stream(memory, name, novelty_threshold=novelty_threshold, exist_ok=exist_ok)
+        )
+
+    async def stream_facts(self, memory: str, name: str) -> Stream:
+        """What a stream is and has shown."""
+        return await self._answer(lambda calls: calls.stream_facts(memory, name))
+
+    async def streams(self, memory: str) -> list[Stream]:
+        """All streams of a memory, by name."""
+        return await self._answer(lambda calls: calls.streams(memory))
+
+    def stream(
+        self,
+        source: Location | Pictures,
+        *,
+        memory: str,
+        stream: str | None = None,
+        session_id: str | UUID | None = None,
+        start_time: datetime | None = None,
+        frames_per_second: float | None = None,
+        file_times: bool = False,
+        stall_s: float = STALL_S,
+        create_memory: bool = True,
+        novelty_threshold: float | None = None,
+        transport: Transport = "raw",
+        reconnect_s: float = RECONNECT_S,
+    ) -> StreamRun:
+        """Prepare to stream a source; iterating over what is returned opens it and does so."""
+        return self._prepared(
+            lambda streams: streams.stream(
+                source,
+                memory=memory,
+                stream=stream,
+                session_id=session_id,
+                start_time=start_time,
+                frames_per_second=frames_per_second,
+                file_times=file_times,
+                stall_s=stall_s,
+                create_memory=create_memory,
+                novelty_threshold=novelty_threshold,
+                transport=transport,
+                reconnect_s=reconnect_s,
+            )
+        )
+
+    def stream_forever(
+        self,
+        source: Location,
+        *,
+        memory: str,
+        stream: str | None = None,
+        session_id: str | UUID | None = None,
+        start_time: datetime | None = None,
+        frames_per_second: float | None = None,
+        file_times: bool = False,
+        stall_s: float = STALL_S,
+        create_memory: bool = True,
+        novelty_threshold: float | None = None,
+        transport: Transport = "raw",
+    ) -> StreamRun:
+        """Prepare to stream a source until it is closed, whatever is lost meanwhile."""
+        return self._prepared(
+            lambda streams: streams.stream_forever(
+                source,
+                memory=memory,
+                stream=stream,
+                session_id=session_id,
+                start_time=start_time,
+                frames_per_second=frames_per_second,
+                file_times=file_times,
+                stall_s=stall_s,
+                create_memory=create_memory,
+                novelty_threshold=novelty_threshold,
+                transport=transport,
+            )
+        )
+
+    def _prepared(self, begin: Callable[[Streams], Run]) -> StreamRun:
+        connection = LeavableConnection(self._connection)
+        streams = Streams(connection)
+        run = StreamRun(partial(begin, streams), partial(_leave, connection, streams))
+        self._runs.add(run)
+        return run
+
+    def open_stream(
+        self,
+        stream: str,
+        *,
+        memory: str,
+        on_verdict: OnVerdict | None = None,
+        create_memory: bool = True,
+        novelty_threshold: float | None = None,
+        transport: Transport = "raw",
+        reconnect_s: float = RECONNECT_S,
+    ) -> PushSession:
+        """Prepare a session into which frames are sent one by one; `async with` opens it.
+
+        `on_verdict` is called by the event loop, and awaited if it is a coroutine function.
+        """
+        connection = LeavableConnection(self._connection)
+        streams = Streams(connection)
+        begin = partial(
+            streams.open_stream,
+            stream,
+            memory=memory,
+            create_memory=create_memory,
+            novelty_threshold=novelty_threshold,
+            transport=transport,
+            reconnect_s=reconnect_s,
+        )
+        session = PushSession(lambda called: begin(on_verdict=called), partial(_leave, connection, streams), on_verdict)
+        self._sessions.add(session)
+        return session
+
+    async def encode(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
+        """Embeddings of pictures, as streaming would make them, float32 [B, D]; nothing is stored."""
+        return await self._answer(lambda calls: calls.encode(pictures))
+
+    async def query(
+        self,
+        memory: str,
+        *,
+        image: Image | None = None,
+        embedding: ArrayLike | None = None,
+        exemplar: int | None = None,
+        moment: Moment | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        streams: Sequence[str] = (),
+        as_of: datetime | None = None,
+        inverse_temperature: float | None = None,
+        top: int = 5,
+        thumbnails: bool = False,
+    ) -> Answer:
+        """Ask a memory about its past, with exactly one subject."""
+        return await self._answer(
+            lambda calls: calls.query(
+                memory,
+                image=image,
+                embedding=embedding,
+                exemplar=exemplar,
+                moment=moment,
+                since=since,
+                until=until,
+                streams=streams,
+                as_of=as_of,
+                inverse_temperature=inverse_temperature,
+                top=top,
+                thumbnails=thumbnails,
+            )
+        )
+
+    def exemplars(
+        self, memory: str, *, newest_first: bool = True, thumbnails: bool = False, embeddings: bool = False
+    ) -> AsyncIterator[Exemplar]:
+        """What a memory has kept, fetched as it is iterated over; exemplars kept meanwhile do not disturb it."""
+        return self._listed(
+            lambda calls: calls.exemplars(
+                memory, newest_first=newest_first, thumbnails=thumbnails, embeddings=embeddings
+            )
+        )
+
+    async def exemplar(self, memory: str, id: int, *, thumbnail: bool = False, embedding: bool = False) -> Exemplar:  # noqa: A002 - the field of Exemplar has this name
+        """One exemplar."""
+        return await self._answer(lambda calls: calls.exemplar(memory, id, thumbnail=thumbnail, embedding=embedding))
+
+    def timeline(
+        self, memory: str, stream: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> AsyncIterator[Sighting]:
+        """What a stream showed, as sightings in order of their start, fetched as it is iterated over."""
+        return self._listed(lambda calls: calls.timeline(memory, stream, since=since, until=until))
+
+
+def _leave(connection: LeavableConnection, streams: Streams) -> None:
+    connection.leave()
+    streams.begin_end()

@@ -1,0 +1,324 @@
+"""The calls that ask a server something and get an answer: short names and plain values in, the contract behind it."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import overload
+
+import numpy as np
+from google.protobuf.field_mask_pb2 import FieldMask
+from numpy.typing import ArrayLike, NDArray
+
+from framekeep import converters, names
+from framekeep.answers import Answer, Sighting
+from framekeep.connection import Connection
+from framekeep.errors import AlreadyExists, InvalidRequest
+from framekeep.memories import Exemplar, Memory, Stream
+from framekeep.pictures import Image, batches, picture_from
+from framekeep.questions import Moment, question_from
+from framekeep.server_info import ServerInfo
+from framekeep.times import range_from
+from framekeep.v1 import video_memory_pb2 as pb
+
+_PAGE_SIZE = 200
+"""Items a page: with thumbnails of 20 kB and embeddings of 5 kB each, a page stays at a few MB."""
+
+_THRESHOLD = FieldMask(paths=["novelty_threshold"])
+
+
+class Calls:
+    """All of a client that is no stream. Safe for several threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stub = connection.stub
+
+    def server_info(self) -> ServerInfo:
+        """What the server is, and what it takes.
+
+        Example:
+            >>> info = fk.server_info()
+            >>> info.dimension, info.default_novelty_threshold
+            (1280, 0.1)
+        """
+        return converters.server_info_from(self._connection.call(self._stub.GetServerInfo, pb.GetServerInfoRequest()))
+
+    def create_memory(self, name: str, *, novelty_threshold: float | None = None, exist_ok: bool = False) -> Memory:
+        """Create an empty memory; it is on the server's disk when this returns.
+
+        Args:
+            name: its short name.
+            novelty_threshold: in (0, 2]; None: the default of the server.
+            exist_ok: return the memory as it is if there is one of this name.
+
+        Raises:
+            AlreadyExists: the name is taken, and `exist_ok` is false.
+
+        Example:
+            >>> fk.create_memory("lobby", novelty_threshold=0.2).name
+            'lobby'
+            >>> fk.create_memory("lobby", exist_ok=True).novelty_threshold
+            0.2
+        """
+        memory = pb.Memory(name=names.memory_resource(name), novelty_threshold=novelty_threshold)
+        try:
+            created = self._connection.call(self._stub.CreateMemory, pb.CreateMemoryRequest(memory=memory))
+        except AlreadyExists:
+            if not exist_ok:
+                raise
+            return self.memory(name)
+        return converters.memory_from(created)
+
+    def memory(self, name: str) -> Memory:
+        """What a memory is and holds."""
+        request = pb.GetMemoryRequest(name=names.memory_resource(name))
+        return converters.memory_from(self._connection.call(self._stub.GetMemory, request))
+
+    def memories(self) -> list[Memory]:
+        """All memories that the server can read, by name."""
+        return [converters.memory_from(memory) for page in self._memory_pages() for memory in page.memories]
+
+    def unreadable_memories(self) -> list[str]:
+        """The names of memories whose files the server cannot open; `memory` says why."""
+        return [names.memory_name(name) for page in self._memory_pages() for name in page.unreadable]
+
+    def _memory_pages(self) -> Iterator[pb.ListMemoriesResponse]:
+        return self._connection.pages(self._stub.ListMemories, pb.ListMemoriesRequest(page_size=_PAGE_SIZE))
+
+    @overload
+    def set_threshold(self, memory: str, threshold: float, *, etag: str = "") -> Memory: ...
+
+    @overload
+    def set_threshold(self, memory: str, threshold: float | None, *, stream: str, etag: str = "") -> Stream: ...
+
+    @overload  # for callers that pass both on
+    def set_threshold(
+        self, memory: str, threshold: float | None, *, stream: str | None, etag: str = ""
+    ) -> Memory | Stream: ...
+
+    def set_threshold(
+        self, memory: str, threshold: float | None, *, stream: str | None = None, etag: str = ""
+    ) -> Memory | Stream:
+        """Change what counts as novel; the first frame decided afterwards obeys it.
+
+        Args:
+            memory: the memory, whose streams follow unless they have a threshold of their own.
+            threshold: in (0, 2]. None, for a stream only: the threshold of the memory holds again.
+            stream: change this stream alone.
+            etag: change nothing if the etag of the memory or stream is another by now.
+
+        Raises:
+            Conflict: the etag is not the current one.
+
+        Example:
+            >>> memory = fk.create_memory("lobby", novelty_threshold=0.2)
+            >>> fk.set_threshold("lobby", 0.3, etag=memory.etag).novelty_threshold
+            0.3
+        """
+        if stream is not None:
+            changed = pb.Stream(name=names.stream_resource(memory, stream), novelty_threshold=threshold, etag=etag)
+            update = pb.UpdateStreamRequest(stream=changed, update_mask=_THRESHOLD)
+            return converters.stream_from(self._connection.call(self._stub.UpdateStream, update))
+        if threshold is None:
+            raise InvalidRequest("expected a threshold for the memory, got None", reason="INVALID_FIELD")
+        memory_message = pb.Memory(name=names.memory_resource(memory), novelty_threshold=threshold, etag=etag)
+        request = pb.UpdateMemoryRequest(memory=memory_message, update_mask=_THRESHOLD)
+        return converters.memory_from(self._connection.call(self._stub.UpdateMemory, request))
+
+    def delete_memory(self, name: str, *, etag: str = "") -> None:
+        """Delete a memory with all it holds, for good.
+
+        Raises:
+            Conflict: `etag` is given and not the current one.
+        """
+        request = pb.DeleteMemoryRequest(name=names.memory_resource(name), etag=etag)
+        self._connection.call(self._stub.DeleteMemory, request)
+
+    def create_stream(
+        self, memory: str, name: str, *, novelty_threshold: float | None = None, exist_ok: bool = False
+    ) -> Stream:
+        """Create a stream ahead of its first session; `stream` creates missing ones by itself.
+
+        Args:
+            memory: the memory it will write to.
+            name: its short name.
+            novelty_threshold: its own, in (0, 2]; None: that of the memory holds.
+            exist_ok: return the stream as it is if there is one of this name.
+
+        Raises:
+            AlreadyExists: the name is taken, and `exist_ok` is false.
+        """
+        stream = pb.Stream(name=names.stream_resource(memory, name), novelty_threshold=novelty_threshold)
+        try:
+            created = self._connection.call(self._stub.CreateStream, pb.CreateStreamRequest(stream=stream))
+        except AlreadyExists:
+            if not exist_ok:
+                raise
+            return self.stream_facts(memory, name)
+        return converters.stream_from(created)
+
+    def stream_facts(self, memory: str, name: str) -> Stream:
+        """What a stream is and has shown."""
+        request = pb.GetStreamRequest(name=names.stream_resource(memory, name))
+        return converters.stream_from(self._connection.call(self._stub.GetStream, request))
+
+    def streams(self, memory: str) -> list[Stream]:
+        """All streams of a memory, by name."""
+        request = pb.ListStreamsRequest(parent=names.memory_resource(memory), page_size=_PAGE_SIZE)
+        pages = self._connection.pages(self._stub.ListStreams, request)
+        return [converters.stream_from(stream) for page in pages for stream in page.streams]
+
+    def encode(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
+        """Embeddings of pictures, as streaming would make them; nothing is stored.
+
+        Args:
+            pictures: at least one: paths, bytes of JPEG, PNG or WebP files, or pixels.
+
+        Returns:
+            float32 [B, D], unit length.
+
+        Raises:
+            SourceError: a file cannot be used.
+            PictureRefused: the server cannot read a picture.
+
+        Example:
+            >>> fk.encode(["person.jpg", picture]).shape
+            (2, 1280)
+        """
+        if not pictures:
+            raise InvalidRequest("expected at least one picture, got none", reason="INVALID_FIELD")
+        rows: list[NDArray[np.float32]] = []
+        for batch in batches(map(picture_from, pictures)):
+            answer = self._connection.call(self._stub.Encode, pb.EncodeRequest(pictures=batch))
+            rows += [converters.embedding_from(embedding) for embedding in answer.embeddings]
+        return np.stack(rows)
+
+    def query(
+        self,
+        memory: str,
+        *,
+        image: Image | None = None,
+        embedding: ArrayLike | None = None,
+        exemplar: int | None = None,
+        moment: Moment | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        streams: Sequence[str] = (),
+        as_of: datetime | None = None,
+        inverse_temperature: float | None = None,
+        top: int = 5,
+        thumbnails: bool = False,
+    ) -> Answer:
+        """Ask a memory about its past, with exactly one subject.
+
+        Args:
+            memory: the memory to ask.
+            image: what this picture shows: a path, bytes of a JPEG, PNG or WebP file, or pixels.
+            embedding: [D], for instance from `encode`; scaled to unit length.
+            exemplar: what the exemplar of this id stands for.
+            moment: what a stream showed at an instant: its last frame at or before it.
+            since: only frames captured from then on count.
+            until: only frames captured before then count.
+            streams: only frames of these streams count; empty: of all.
+            as_of: only frames captured at or before then count, as if the memory had been asked then.
+            inverse_temperature: how sharply attention prefers the similar, in [0, 10000]; None: 20.
+            top: how many matches, exemplars by weight, and blocks a level to return; 1 to 1,000.
+            thumbnails: return the thumbnails of the matches too.
+
+        Returns:
+            The answer; from an empty memory, or if nothing passes the filter, one with `seen` false.
+
+        Raises:
+            MomentNotFound: the stream showed nothing at or before that time.
+            SourceError: the image is a file that cannot be used.
+
+        Example:
+            >>> fk.stream("lobby.mp4", memory="lobby").run().frames
+            30
+            >>> answer = fk.query("lobby", image="person.jpg", top=1)
+            >>> answer.seen, answer.matches[0].exemplar, answer.matches[0].frame_count
+            (True, 2, 10)
+            >>> fk.query("lobby", image=picture).seen
+            False
+        """
+        question = question_from(
+            memory,
+            image=image,
+            embedding=embedding,
+            exemplar=exemplar,
+            moment=moment,
+            since=since,
+            until=until,
+            streams=streams,
+            as_of=as_of,
+            inverse_temperature=inverse_temperature,
+            top=top,
+            thumbnails=thumbnails,
+        )
+        return converters.answer_from(self._connection.call(self._stub.Query, question))
+
+    def exemplars(
+        self, memory: str, *, newest_first: bool = True, thumbnails: bool = False, embeddings: bool = False
+    ) -> Iterator[Exemplar]:
+        """What a memory has kept, fetched as it is iterated over; exemplars kept meanwhile do not disturb it.
+
+        Args:
+            memory: the memory.
+            newest_first: by falling id; else by rising id.
+            thumbnails: return thumbnails too.
+            embeddings: return embeddings too.
+
+        Example:
+            >>> fk.stream("lobby.mp4", memory="lobby").run().novel_frames
+            3
+            >>> [(exemplar.id, exemplar.seq, exemplar.frame_count) for exemplar in fk.exemplars("lobby")]
+            [(3, 20, 10), (2, 10, 10), (1, 0, 10)]
+        """
+        request = pb.ListExemplarsRequest(
+            parent=names.memory_resource(memory),
+            page_size=_PAGE_SIZE,
+            order_by="id desc" if newest_first else "id asc",
+            include_thumbnails=thumbnails,
+            include_embeddings=embeddings,
+        )
+        for page in self._connection.pages(self._stub.ListExemplars, request):
+            yield from map(converters.exemplar_from, page.exemplars)
+
+    def exemplar(self, memory: str, id: int, *, thumbnail: bool = False, embedding: bool = False) -> Exemplar:  # noqa: A002 - the field of Exemplar has this name
+        """One exemplar.
+
+        Args:
+            memory: the memory that kept it.
+            id: its id.
+            thumbnail: return its thumbnail too.
+            embedding: return its embedding too.
+        """
+        request = pb.GetExemplarRequest(
+            name=names.exemplar_resource(memory, id), include_thumbnail=thumbnail, include_embedding=embedding
+        )
+        return converters.exemplar_from(self._connection.call(self._stub.GetExemplar, request))
+
+    def timeline(
+        self, memory: str, stream: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[Sighting]:
+        """What a stream showed, as sightings in order of their start, fetched as it is iterated over.
+
+        Args:
+            memory: the memory.
+            stream: the stream.
+            since: only sightings that last until then or longer.
+            until: only sightings that start before then.
+
+        Example:
+            >>> fk.stream("lobby.mp4", memory="lobby").run().frames
+            30
+            >>> for sighting in fk.timeline("lobby", "lobby"):
+            ...     print(sighting.exemplar, sighting.end_time - sighting.start_time)
+            1 0:00:00.360000
+            2 0:00:00.360000
+            3 0:00:00.360000
+        """
+        request = pb.GetTimelineRequest(
+            stream=names.stream_resource(memory, stream), time_range=range_from(since, until), page_size=_PAGE_SIZE
+        )
+        for page in self._connection.pages(self._stub.GetTimeline, request):
+            yield from map(converters.sighting_from, page.sightings)

@@ -1,0 +1,62 @@
+"""Tables for terminals and pipes, and numbers in the form that fits into their cells."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from rich.console import Console
+from rich.table import Table
+
+_PIPE_COLUMNS = 200
+"""Width of tables that do not go to a terminal: wide enough that no cell is folded."""
+
+_NUMBERS = frozenset(
+    (
+        *("duration", "exemplar", "exemplars", "floats", "frames", "largest novelty", "level", "novel", "novelty"),
+        *("novelty to the first", "on disk", "rejected", "repeat", "sightings", "total", "weight"),
+        *("kept", "share", "frames/s", "mean", "99 %", "largest", "seen", "within 1 s", "similarity"),
+    )
+)
+"""Columns that stand to the right."""
+
+
+def print_table(table: Table) -> None:
+    """Print it on standard output, as wide as the terminal; without one, without folding."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PIPE_COLUMNS)
+    console.print(table)
+
+
+def table_of(*columns: str) -> Table:
+    """An empty table with these columns."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in _NUMBERS else "left", no_wrap=True)
+    return table
+
+
+def facts_of(rows: Sequence[tuple[str, str]]) -> Table:
+    """A table of names and values."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def shown_duration(duration: timedelta) -> str:
+    """`12.3 s`, `4:05 min`, `1:02:03 h`: short enough for a table."""
+    seconds = duration.total_seconds()
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"
+
+
+def shown_size(size_bytes: int) -> str:
+    """`130.6 MB`: in units of a thousand."""
+    for size, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size_bytes >= size:
+            return f"{size_bytes / size:.1f} {unit}"
+    return f"{size_bytes} bytes"
