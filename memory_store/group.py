@@ -26,6 +26,9 @@ from memory_store.records import (
     Verdict,
 )
 
+LONGEST_GAP_US = 60_000_000
+"""A sighting does not span more time without a frame: what was on screen then is not known."""
+
 
 @dataclass(slots=True)
 class SessionState:
@@ -200,7 +203,12 @@ class Group:
         """Let the session's sighting grow by a frame, or open a new one."""
         stay_id = self._stay(self.streams[session.stream_id], exemplar_id)
         last = session.sighting
-        if last is not None and last.stay_id == stay_id and last.policy == policy:
+        if (
+            last is not None
+            and last.stay_id == stay_id
+            and last.policy == policy
+            and not _gap(session, last, capture_us)
+        ):
             if last.id not in self.sightings:
                 self.grown[last.id] = last
             sighting = _grown(last, frame, capture_us, novelty)
@@ -237,6 +245,15 @@ class Group:
         stream.next_position += 1
         stream.open_stays[exemplar_id] = stay.id
         return stay.id
+
+
+def _gap(session: SessionState, last: Sighting, capture_us: int) -> bool:
+    """Tell whether too much time without a frame lies between a sighting and a frame.
+
+    Only where each frame carries the time of its capture: a frame of a file is on screen until the next one.
+    """
+    away_us = max(capture_us - last.end_us, last.start_us - capture_us)
+    return session.clock is Clock.SOURCE and away_us > LONGEST_GAP_US
 
 
 def _increasing(pts_us: int, last_us: int | None) -> tuple[int, bool]:

@@ -190,6 +190,25 @@ def test_capture_times_of_the_source_are_taken_as_they_are_late_and_negative_one
     assert (contents.first_us, contents.last_us) == (-7_000, 9_000)
 
 
+@pytest.mark.parametrize(
+    ("clock", "expected"),
+    [(Clock.SOURCE, [(0, 60_000_000), (120_000_001, 120_000_001), (1, 1)]), (Clock.SESSION, [(0, 180_000_003)])],
+)
+def test_a_sighting_does_not_span_a_minute_without_a_captured_frame(
+    memory: Memory, frames: Frames, facing: Facing, clock: Clock, expected: list[tuple[int, int]]
+) -> None:
+    session = memory.open_session("door", "run-2", clock, 0)
+    times = [0, 60_000_000, 120_000_001, 1]
+    presented = [0, 60_000_000, 120_000_001, 180_000_003]
+    captured = times if clock is Clock.SOURCE else None
+
+    verdicts = memory.remember(frames(session, [facing(0)] * 4, pts_us=presented, capture_us=captured))
+
+    assert {verdict.outcome.exemplar_id for verdict in verdicts if not isinstance(verdict.outcome, Rejected)} == {1}
+    _, shown = memory.sightings(1, Scope())
+    assert sorted((sighting.start_us, sighting.end_us) for sighting in shown) == sorted(expected)
+
+
 def test_two_sessions_of_one_stream_keep_their_own_sightings_and_share_stays(
     memory: Memory, facing: Facing, frames: Frames
 ) -> None:

@@ -1531,7 +1531,9 @@ class Sighting(_message.Message):
     clock: Global___CaptureClock.ValueType
     """Where its capture times come from."""
     novelty_threshold: _builtins.float
-    """The threshold that was in force. A sighting ends when the threshold changes."""
+    """The threshold that was in force. A sighting ends when the threshold changes, and, with clock SOURCE, where no frame
+    was captured for more than a minute.
+    """
     largest_novelty: _builtins.float
     """The largest novelty, against its exemplar, among its frames: never above the threshold."""
     @_builtins.property
