@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def _no_errors_in_the_log(request: pytest.FixtureRequest, caplog: pytest.LogCapt
     if request.node.get_closest_marker("logs_errors") is None:
         errors = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
         assert errors == [], "a test that logs an error must say so with the marker logs_errors"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts_reach_what_tests_start() -> None:
+    """Shells ignore SIGINT in what they run in the background, and every process started from there inherits that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
