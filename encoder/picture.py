@@ -9,7 +9,7 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from encoder.config import MAX_PICTURE_SIDE_PIXELS
 from encoder.errors import EncoderError, PictureTooLarge, PictureUnreadable, PixelsMismatch
@@ -93,6 +93,8 @@ def read_compressed(data: bytes, max_pixels: int) -> Picture:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureTooLarge(f"expected at most {max_pixels} pixels: {error}") from error
+    except UnidentifiedImageError as error:  # its own message names an object of Python's
+        raise PictureUnreadable(f"expected a JPEG, PNG or WebP picture, got {len(data)} other bytes") from error
     except Exception as error:  # Pillow lets through whatever damage leads to, struct.error and all
         raise PictureUnreadable(f"expected a JPEG, PNG or WebP picture, got {len(data)} bytes: {error}") from error
 

@@ -6,6 +6,7 @@ A read-only connection of its own: a long listing does not hold up ingest.
 import sqlite3
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from memory_store.errors import ExemplarNotFound, MemoryStoreError, MomentNotFound
@@ -13,6 +14,8 @@ from memory_store.facts import Exemplar, ExemplarFacts, ShownSighting
 from memory_store.journal import SIGHTING_COLUMNS, Row, reading_errors, sighting_from, vector
 from memory_store.records import Clock, FrameKind, Novel, Outcome, Rejected, Repeat, Sighting, Verdict
 from memory_store.scope import EARLIEST_US, LATEST_US, Scope
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SHOWN = """
     SELECT g.id, s.name, g.exemplar_id, n.uuid, n.clock, g.threshold, g.start_us, g.end_us, g.frames,
@@ -144,7 +147,8 @@ class Reading:
             _, _, last_us = self.extent_within(session_id, (first_seq, last_seq), exemplar_id, until)
             shown.append((last_us, sighting_id, exemplar_id))
         if not shown:
-            raise MomentNotFound(f"the stream has no frame at or before {time_us} us")
+            time = EPOCH + timedelta(microseconds=time_us)
+            raise MomentNotFound(f"the stream has no frame at or before {time.isoformat()}")
         return int(max(shown)[2])
 
     def exemplars(
