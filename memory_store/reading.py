@@ -15,8 +15,6 @@ from memory_store.journal import SIGHTING_COLUMNS, Row, reading_errors, sighting
 from memory_store.records import Clock, FrameKind, Novel, Outcome, Rejected, Repeat, Sighting, Verdict
 from memory_store.scope import EARLIEST_US, LATEST_US, Scope
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 _SHOWN = """
     SELECT g.id, s.name, g.exemplar_id, n.uuid, n.clock, g.threshold, g.start_us, g.end_us, g.frames,
            g.largest_novelty, g.session_id, g.first_seq, g.last_seq
@@ -147,8 +145,7 @@ class Reading:
             _, _, last_us = self.extent_within(session_id, (first_seq, last_seq), exemplar_id, until)
             shown.append((last_us, sighting_id, exemplar_id))
         if not shown:
-            time = EPOCH + timedelta(microseconds=time_us)
-            raise MomentNotFound(f"the stream has no frame at or before {time.isoformat()}")
+            raise MomentNotFound(f"the stream has no frame at or before {_told_time(time_us)}")
         return int(max(shown)[2])
 
     def exemplars(
@@ -216,6 +213,13 @@ class Reading:
         if not rows:
             raise ExemplarNotFound(f"there is no exemplar {exemplar_id}")
         return bytes(rows[0][0])
+
+
+def _told_time(time_us: int) -> str:
+    try:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat()
+    except OverflowError:  # beyond the calendar
+        return f"{time_us} us"
 
 
 def _verdict(row: Row) -> Verdict:

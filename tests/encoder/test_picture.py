@@ -201,7 +201,7 @@ def test_other_formats_are_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"a picture, honestly", b"\xff\xd8\xff", b"RIFF\x00\x00\x00\x00WEBP"])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
-    with pytest.raises(PictureUnreadable, match=f"got {len(data)} bytes"):
+    with pytest.raises(PictureUnreadable, match=f"got {len(data)} (other )?bytes"):
         read_compressed(data, MANY)
 
 
