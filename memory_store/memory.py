@@ -166,13 +166,13 @@ class Memory:
     def _decide(self, group: Group, arrival: Arrival) -> Verdict:
         if isinstance(arrival, Unusable):
             return group.reject(arrival)
-        pending = dict(group.new_embeddings())
 
         def stored(exemplar_id: int) -> Embedding:
-            return pending[exemplar_id] if exemplar_id in pending else self._index.embedding(exemplar_id)
+            pending = group.exemplars.get(exemplar_id)
+            return self._index.embedding(exemplar_id) if pending is None else pending.embedding
 
         def look(embedding: Embedding) -> Neighbour | None:
-            return nearest(embedding, [*self._index.propose(embedding, PROPOSALS), *pending.items()])
+            return nearest(embedding, [*self._index.propose(embedding, PROPOSALS), *group.new_embeddings()])
 
         stream_id = group.sessions[arrival.session_id].stream_id
         return group.count(arrival, self._policies.in_force(stream_id), stored, look)
