@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from encoder import backbone
+from encoder import backbone, projection
 from encoder.backbone import INPUT_SIDE_PIXELS, load_backbone
 from encoder.errors import EncoderError, WeightsUnreadable
 from encoder.openvino_runtime import openvino
@@ -35,7 +35,8 @@ def converted(weights: Path, weights_sha256: str, folder: Path) -> Path:
     Raises:
         WeightsUnreadable: the file is not one of the network's, or the folder cannot be written.
     """
-    made_by = (weights_sha256, version("torch"), version("openvino"), Path(backbone.__file__).read_text())
+    libraries = [version(name) for name in ("torch", "openvino", "efficientnet-lite-pytorch")]
+    made_by = (weights_sha256, libraries, [Path(str(code.__file__)).read_text() for code in (backbone, projection)])
     target = folder / f"{hashlib.sha256(repr(made_by).encode()).hexdigest()[:16]}.xml"
     if not _is_whole(target):
         try:

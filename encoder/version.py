@@ -20,7 +20,7 @@ class EncoderVersion:
     """What is done to the network's output before it is scaled to unit length; `none` if nothing is."""
 
     precision: str
-    """Numeric precision of the computation."""
+    """Numeric precision of the computation and, after `-to-`, of what its results are rounded to."""
 
     dimension: int
     """D, the length of an embedding."""

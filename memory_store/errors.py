@@ -13,6 +13,10 @@ class InvalidThreshold(MemoryStoreError):
     """A novelty threshold outside (0, 2]."""
 
 
+class InvalidRetention(MemoryStoreError):
+    """A limit of what is kept that nothing could meet."""
+
+
 class EmbeddingError(MemoryStoreError):
     """An embedding of the wrong shape, type or length."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from memory_store.records import Clock, Embedding, Policy
+from memory_store.records import Clock, Embedding, Policy, Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,10 @@ class ShownSighting:
     """Frames in it."""
 
     largest_novelty: float
-    """Largest cosine distance of its frames to the exemplar, cut or not."""
+    """Largest cosine distance of its frames to the exemplar, cut or not; a bound if `restated`."""
+
+    restated: bool
+    """The exemplar was moved since its frames were measured; `largest_novelty` allows for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,12 @@ class Exemplar:
     capture_us: int
     """Capture time of its own frame."""
 
+    recentred: bool
+    """Its own frame was forgotten: its embedding is a mean of what is left, and session, seq and capture time are
+    those of the first frame left."""
+
     thumbnail: bytes | None
-    """A JPEG; None if not asked for."""
+    """A JPEG; None if not asked for, or if its frame was forgotten."""
 
     embedding: Embedding | None
     """float32 [D]; None if not asked for."""
@@ -101,6 +108,9 @@ class Contents:
 
     rejected_frames: int = 0
     """Frames that could not be taken."""
+
+    forgotten_frames: int = 0
+    """Frames that were counted, and have been forgotten since."""
 
     counted_frames: int = 0
     """Frames beneath all stays, counted there."""
@@ -145,6 +155,9 @@ class MemoryFacts:
 
     policy: Policy
     """In force where a stream has none of its own."""
+
+    retention: Retention
+    """How long it keeps what it saw."""
 
     contents: Contents
     """What it holds."""

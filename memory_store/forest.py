@@ -1,11 +1,12 @@
 """The forest of stays: each stream's tree in the order of its stays, in memory. A copy of what the journal holds.
 
-Blocks hold BLOCK_SIZE nodes and are filled one after the other, so the block of a stay follows from its position.
-Only the last block of a stream, the open one, ever changes; closed blocks are shared with readers without a copy.
+Blocks hold up to BLOCK_SIZE nodes and are filled one after the other, so the block of a stay follows from its
+position. Only the last block of a stream, the open one, grows; closed blocks are shared with readers without a copy,
+and forgetting replaces them by others.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from memory_store.records import Sighting
 
 BLOCK_SIZE = 100
 """Nodes in a block: the fan-out of the hierarchy."""
+
+_PIECE = 8192
+"""Closed stays in one array: growing never copies more, and forgetting copies no more than this of others."""
 
 Growth = tuple[Sighting | None, Sighting]
 """A sighting as it was, None if it is new, and as it is."""
@@ -32,10 +36,30 @@ class Stay:
     """The stream."""
 
     position: int
-    """Its place among the stays of the stream, from 0."""
+    """Its place among the stays of the stream, from 0; what was forgotten leaves gaps."""
 
     exemplar_id: int
     """The exemplar."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaySum:
+    """A stay with the sums over its sightings."""
+
+    stay: Stay
+    """The stay."""
+
+    frames: int
+    """Frames beneath; 0 if nothing is left of it."""
+
+    total: NDArray[np.float64]
+    """Sum of the frames' embeddings: float64 [D]."""
+
+    first_us: int
+    """Earliest capture time."""
+
+    last_us: int
+    """Latest capture time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +76,6 @@ class StayFacts:
     def column(self, field: str) -> NDArray[np.int64]:
         """One fact of every stay: int64 [N]."""
         return self.table[:, _FIELDS.index(field)]
-
-    def of_stream(self, stream_id: int) -> "StayFacts":
-        """Take the stays of one stream."""
-        return StayFacts(self.table[self.column("stream_id") == stream_id])
 
     def names(self, chosen: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
         """Name the stays for which `chosen`, bool [N], is true: stay, stream, position, exemplar."""
@@ -84,15 +104,37 @@ class Leaves:
         return Leaves((*self.means, mean[None]), StayFacts(np.concatenate([self.facts.table, row])))
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The stays at one instant, in pieces that do not change any more."""
+
+    means: tuple[NDArray[np.float32], ...]
+    tables: tuple[NDArray[np.int64], ...]
+
+    def leaves(self) -> Leaves:
+        """Put the pieces together; grows with their number, so it is done where nobody waits."""
+        return Leaves(self.means, StayFacts(np.concatenate(self.tables)))
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a stream's tree holds."""
+
+    stays: int = 0
+    frames: int = 0
+    first_us: int = 2**63 - 1
+    last_us: int = -(2**63)
+
+
+@dataclass(slots=True)
 class _OpenStay:
     """A stay that may still take frames."""
 
-    def __init__(self, stay: Stay, dimension: int) -> None:
-        self.stay = stay
-        self.frames = 0
-        self.total = np.zeros(dimension)  # [D], float64: sums of many means stay exact far below float32
-        self.first_us = 2**63 - 1
-        self.last_us = -(2**63)
+    stay: Stay
+    total: NDArray[np.float64]  # [D]: sums of many means stay exact far below float32
+    frames: int = 0
+    first_us: int = 2**63 - 1
+    last_us: int = -(2**63)
 
     def count(self, before: Sighting | None, after: Sighting) -> None:
         """Replace what one sighting contributes."""
@@ -113,16 +155,32 @@ class _OpenStay:
         return (stay.id, stay.stream_id, stay.position, stay.exemplar_id, self.frames, self.first_us, self.last_us)
 
 
+@dataclass(slots=True)
+class _Piece:
+    """Closed blocks, one after the other."""
+
+    means: NDArray[np.float32]
+    table: NDArray[np.int64]
+    rows: int = 0
+    blocks: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Rows of each block, (stream, number), in their order."""
+
+
+def _loaded(row: list[int], total: NDArray[np.float64]) -> _OpenStay:
+    stay_id, stream_id, position, exemplar_id, frames, first_us, last_us = row
+    return _OpenStay(Stay(stay_id, stream_id, position, exemplar_id), total, frames, first_us, last_us)
+
+
 class Forest:
     """All stays of a memory. Not safe for several threads; the memory's lock sees to that."""
 
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
-        self._closed = 0
-        self._means = np.empty((0, dimension), np.float32)  # [capacity, D]
-        self._facts = np.empty((0, len(_FIELDS)), np.int64)  # [capacity, 7]
+        self._pieces: list[_Piece] = []
+        self._piece_of: dict[tuple[int, int], int] = {}
         self._open: dict[int, list[_OpenStay]] = {}  # by stream
         self._open_by_id: dict[int, _OpenStay] = {}
+        self._totals: dict[int, Totals] = {}
 
     def grow(self, stays: Sequence[Stay], sightings: Sequence[Growth]) -> None:
         """Take in what a group of frames changed.
@@ -141,40 +199,137 @@ class Forest:
             self._open_stay(stay)
             self._count(stay.id, by_stay.pop(stay.id))
 
+    def load(self, table: NDArray[np.int64], totals: NDArray[np.float64], open_from: int) -> None:
+        """Take in a block of a stream as it was kept.
+
+        Args:
+            table: its stays in the order of their positions, int64 [N, 7].
+            totals: the sums of their frames' embeddings, float64 [N, D].
+            open_from: the position at which the stream's open block begins.
+        """
+        facts = StayFacts(table)
+        stream_id, position = int(table[0, 1]), int(table[0, 2])
+        if position < open_from:
+            means = (totals / facts.column("frames")[:, None]).astype(np.float32)
+            self._put_away((stream_id, position // BLOCK_SIZE), means, table)
+        else:
+            self._open[stream_id] = [_loaded(row, total) for row, total in zip(table.tolist(), totals, strict=True)]
+            self._open_by_id.update((opened.stay.id, opened) for opened in self._open[stream_id])
+        first_us, last_us = int(facts.column("first_us").min()), int(facts.column("last_us").max())
+        self._add_to_totals(stream_id, len(facts), int(facts.column("frames").sum()), first_us, last_us)
+
+    def change(self, sums: Sequence[StaySum]) -> None:
+        """Replace stays by what forgetting or merging left of them."""
+        closed: dict[tuple[int, int], list[StaySum]] = {}
+        for changed in sums:
+            stay = changed.stay
+            opened = self._open_by_id.get(stay.id)
+            if opened is None:
+                closed.setdefault((stay.stream_id, stay.position // BLOCK_SIZE), []).append(changed)
+            elif changed.frames:
+                opened.stay, opened.total, opened.frames = stay, changed.total, changed.frames
+                opened.first_us, opened.last_us = changed.first_us, changed.last_us
+            else:
+                self._open[stay.stream_id].remove(opened)
+                del self._open_by_id[stay.id]
+        for number in {self._piece_of[block] for block in closed}:
+            self._pieces[number] = self._rewritten(number, closed)
+        for stream_id in {changed.stay.stream_id for changed in sums}:
+            self._recount(stream_id)
+
+    def totals(self, stream_id: int | None) -> Totals:
+        """Count what a stream's tree holds; None: all of them."""
+        if stream_id is not None:
+            return self._totals.get(stream_id, Totals())
+        parts = self._totals.values()
+        return Totals(
+            sum(part.stays for part in parts),
+            sum(part.frames for part in parts),
+            min((part.first_us for part in parts), default=Totals().first_us),
+            max((part.last_us for part in parts), default=Totals().last_us),
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Take the stays as they are now. What is returned does not change any more."""
+        opened = [stay for block in self._open.values() for stay in block]
+        means = np.array([stay.mean() for stay in opened], np.float32).reshape(-1, self._dimension)
+        table = np.array([stay.facts() for stay in opened], np.int64).reshape(-1, len(_FIELDS))
+        return Snapshot(
+            (*(piece.means[: piece.rows] for piece in self._pieces), means),
+            (*(piece.table[: piece.rows] for piece in self._pieces), table),
+        )
+
     def _open_stay(self, stay: Stay) -> None:
         block = self._open.setdefault(stay.stream_id, [])
-        if len(block) == BLOCK_SIZE:
+        if block and block[0].stay.position // BLOCK_SIZE != stay.position // BLOCK_SIZE:
+            for closing in block:
+                del self._open_by_id[closing.stay.id]
             self._close(block)
-        opened = _OpenStay(stay, self._dimension)
+            block.clear()
+        opened = _OpenStay(stay, np.zeros(self._dimension))
         block.append(opened)
         self._open_by_id[stay.id] = opened
+        self._add_to_totals(stay.stream_id, 1, 0, opened.first_us, opened.last_us)
 
     def _count(self, stay_id: int, sightings: Sequence[Growth]) -> None:
-        for before, after in sightings:
-            self._open_by_id[stay_id].count(before, after)
+        opened = self._open_by_id[stay_id]
+        before = opened.frames
+        for growth in sightings:
+            opened.count(*growth)
+        self._add_to_totals(opened.stay.stream_id, 0, opened.frames - before, opened.first_us, opened.last_us)
 
-    def facts(self) -> StayFacts:
-        """Take what is known of all stays as they are now, without their means."""
-        opened = [stay.facts() for block in self._open.values() for stay in block]
-        rows = np.array(opened, np.int64).reshape(-1, len(_FIELDS))
-        return StayFacts(np.concatenate([self._facts[: self._closed], rows]))
+    def _add_to_totals(self, stream_id: int, stays: int, frames: int, first_us: int, last_us: int) -> None:
+        totals = self._totals.setdefault(stream_id, Totals())
+        totals.stays += stays
+        totals.frames += frames
+        totals.first_us = min(totals.first_us, first_us)
+        totals.last_us = max(totals.last_us, last_us)
 
-    def leaves(self) -> Leaves:
-        """Take the stays as they are now. What is returned does not change any more."""
-        opened = [stay.mean() for block in self._open.values() for stay in block]
-        rows = np.array(opened, np.float32).reshape(-1, self._dimension)
-        return Leaves((self._means[: self._closed], rows), self.facts())
+    def _close(self, block: Sequence[_OpenStay]) -> None:
+        means = np.array([stay.mean() for stay in block], np.float32)
+        table = np.array([stay.facts() for stay in block], np.int64)
+        self._put_away((block[0].stay.stream_id, block[0].stay.position // BLOCK_SIZE), means, table)
 
-    def _close(self, block: list[_OpenStay]) -> None:
-        end = self._closed + len(block)
-        if end > len(self._facts):
-            # Readers keep the arrays they were given; the copies here only grow.
-            spare = max(end, 2 * self._closed) - self._closed
-            self._means = np.concatenate([self._means[: self._closed], np.empty((spare, self._dimension), np.float32)])
-            self._facts = np.concatenate([self._facts[: self._closed], np.empty((spare, len(_FIELDS)), np.int64)])
-        self._means[self._closed : end] = [stay.mean() for stay in block]
-        self._facts[self._closed : end] = [stay.facts() for stay in block]
-        self._closed = end
-        for stay in block:
-            del self._open_by_id[stay.stay.id]
-        block.clear()
+    def _put_away(self, block: tuple[int, int], means: NDArray[np.float32], table: NDArray[np.int64]) -> None:
+        if not self._pieces or self._pieces[-1].rows + len(table) > len(self._pieces[-1].table):
+            self._pieces.append(
+                _Piece(np.empty((_PIECE, self._dimension), np.float32), np.empty((_PIECE, len(_FIELDS)), np.int64))
+            )
+        piece = self._pieces[-1]
+        end = piece.rows + len(table)
+        piece.means[piece.rows : end], piece.table[piece.rows : end] = means, table
+        piece.rows = end
+        piece.blocks[block] = len(table)
+        self._piece_of[block] = len(self._pieces) - 1
+
+    def _rewritten(self, number: int, changed: dict[tuple[int, int], list[StaySum]]) -> _Piece:
+        """Copy a piece with some of its stays changed; readers keep the one before."""
+        piece = self._pieces[number]
+        fresh = _Piece(np.empty_like(piece.means), np.empty_like(piece.table))
+        row = 0
+        for key, rows in piece.blocks.items():
+            means, table = piece.means[row : row + rows].copy(), piece.table[row : row + rows].copy()
+            row += rows
+            for after in changed.get(key, ()):
+                place = int(np.flatnonzero(table[:, 0] == after.stay.id)[0])
+                stay = _OpenStay(after.stay, after.total, after.frames, after.first_us, after.last_us)
+                table[place] = stay.facts()
+                means[place] = stay.mean() if after.frames else 0
+            left = table[:, _FIELDS.index("frames")] > 0
+            end = fresh.rows + int(left.sum())
+            fresh.means[fresh.rows : end], fresh.table[fresh.rows : end] = means[left], table[left]
+            fresh.blocks[key] = end - fresh.rows
+            fresh.rows = end
+        return fresh
+
+    def _recount(self, stream_id: int) -> None:
+        totals = self._totals[stream_id] = Totals()
+        tables = [piece.table[: piece.rows] for piece in self._pieces]
+        tables.append(np.array([stay.facts() for stay in self._open.get(stream_id, ())], np.int64).reshape(-1, 7))
+        for table in tables:
+            facts = StayFacts(table[table[:, 1] == stream_id])
+            if len(facts):
+                totals.stays += len(facts)
+                totals.frames += int(facts.column("frames").sum())
+                totals.first_us = min(totals.first_us, int(facts.column("first_us").min()))
+                totals.last_us = max(totals.last_us, int(facts.column("last_us").max()))

@@ -3,10 +3,11 @@
 The state of the memory is only read here. If the commit fails, the group is dropped and nothing has happened.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memory_store.errors import SequenceGap
 from memory_store.forest import BLOCK_SIZE, Stay
@@ -25,9 +26,14 @@ from memory_store.records import (
     Unusable,
     Verdict,
 )
+from memory_store.vectors import as_stored
 
 LONGEST_GAP_US = 60_000_000
 """A sighting does not span more time without a frame: what was on screen then is not known."""
+
+
+LONGEST_SIGHTING_FRAMES = 32_768
+"""A sighting that goes on longer is followed by another, so that what cuts one has so many frames to look at."""
 
 
 @dataclass(slots=True)
@@ -41,7 +47,7 @@ class SessionState:
     next_seq: int
     last_pts_us: int | None
     sighting: Sighting | None
-    """Its latest; its exemplar is the current one."""
+    """Its latest, if any is left; its exemplar is the current one."""
 
 
 @dataclass(slots=True)
@@ -55,6 +61,10 @@ class StreamState:
     """The place of the next stay."""
     open_stays: dict[int, int] = field(default_factory=dict)
     """Stays of the open block: exemplar to stay."""
+    sightings: int = 0
+    """Sightings it has."""
+    longest_us: int = 0
+    """No sighting of it is longer; those around a time are found by it."""
 
 
 @dataclass(slots=True)
@@ -88,7 +98,6 @@ class FrameRow:
     pts_repaired: bool = False
     pts_us: int | None = None
     capture_us: int | None = None
-    sighting_id: int | None = None
     novelty: float | None = None
 
 
@@ -119,9 +128,10 @@ class Group:
     frames: list[FrameRow] = field(default_factory=list)
     rejections: list[tuple[int, int, Rejected]] = field(default_factory=list)
 
-    def new_embeddings(self) -> Iterator[tuple[int, Embedding]]:
-        """Exemplars that this group has decided on, which the index does not know yet."""
-        return ((exemplar.id, exemplar.embedding) for exemplar in self.exemplars.values())
+    def new_exemplars(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Exemplars that this group has decided on, which the index does not know yet: int64 [K], float32 [K, D]."""
+        embeddings = [exemplar.embedding for exemplar in self.exemplars.values()]
+        return np.array(list(self.exemplars), np.int64), np.array(embeddings, np.float32)
 
     def _step(self, session: SessionState, seq: int, size_bytes: int) -> SessionTotals:
         if seq != session.next_seq:
@@ -175,31 +185,30 @@ class Group:
 
         outcome: Outcome
         if decision.stands_for_it is None:
-            exemplar_id, own_novelty = self._keep(frame, capture_us), 0.0
+            exemplar_id = self._keep(frame, capture_us)
+            own_novelty = distance(frame.embedding, self.exemplars[exemplar_id].embedding)
             outcome = Novel(exemplar_id, None if decision.nearest is None else decision.nearest.novelty)
             totals.novel_frames += 1
         else:
             exemplar_id, own_novelty = decision.stands_for_it.exemplar_id, decision.stands_for_it.novelty
             outcome = Repeat(exemplar_id, own_novelty)
             totals.repeat_frames += 1
-        sighting = self._sight(session, exemplar_id, policy, frame, capture_us, own_novelty)
+        self._sight(session, exemplar_id, policy, frame, capture_us, own_novelty)
         kind = FrameKind.NOVEL if isinstance(outcome, Novel) else FrameKind.REPEAT
-        self.frames.append(
-            FrameRow(session.id, frame.seq, kind, repaired, pts_us, capture_us, sighting.id, outcome.novelty)
-        )
+        self.frames.append(FrameRow(session.id, frame.seq, kind, repaired, pts_us, capture_us, outcome.novelty))
         return Verdict(frame.seq, outcome, policy.revision, capture_us, repaired)
 
     def _keep(self, frame: Encoded, capture_us: int) -> int:
         exemplar_id = self.next_ids.exemplar
         self.next_ids.exemplar += 1
         self.exemplars[exemplar_id] = NewExemplar(
-            exemplar_id, frame.session_id, frame.seq, capture_us, frame.embedding, frame.thumbnail()
+            exemplar_id, frame.session_id, frame.seq, capture_us, as_stored(frame.embedding), frame.thumbnail()
         )
         return exemplar_id
 
     def _sight(
         self, session: SessionState, exemplar_id: int, policy: Policy, frame: Encoded, capture_us: int, novelty: float
-    ) -> Sighting:
+    ) -> None:
         """Let the session's sighting grow by a frame, or open a new one."""
         stay_id = self._stay(self.streams[session.stream_id], exemplar_id)
         last = session.sighting
@@ -207,6 +216,9 @@ class Group:
             last is not None
             and last.stay_id == stay_id
             and last.policy == policy
+            and last.frames < LONGEST_SIGHTING_FRAMES
+            and not last.cut
+            and not last.moved_angle
             and not _gap(session, last, capture_us)
         ):
             if last.id not in self.sightings:
@@ -229,9 +241,11 @@ class Group:
                 mean=frame.embedding,
             )
             self.next_ids.sighting += 1
+            self.streams[session.stream_id].sightings += 1
+        stream = self.streams[session.stream_id]
+        stream.longest_us = max(stream.longest_us, sighting.end_us - sighting.start_us)
         self.sightings[sighting.id] = sighting
         session.sighting = sighting
-        return sighting
 
     def _stay(self, stream: StreamState, exemplar_id: int) -> int:
         """Find the exemplar's stay in the stream's open block, or open one; a full block is closed first."""

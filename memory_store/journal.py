@@ -11,28 +11,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from memory_store.errors import MemoryUnreadable, StoreUnavailable
-from memory_store.facts import Contents
-from memory_store.forest import BLOCK_SIZE, Stay
-from memory_store.group import Group, NextIds, SessionState, StreamState
+from memory_store.group import Group
+from memory_store.index_copy import copy_path
 from memory_store.migrations import migrate
-from memory_store.records import Clock, Embedding, Policy, Sighting
-
-Row = tuple[Any, ...]
-"""A row of SQLite; the columns stand in the query, and the schema is strict about their types."""
-
-SIGHTING_COLUMNS = (
-    "id, stay_id, stream_id, session_id, exemplar_id, policy_revision, threshold, first_seq, last_seq,"
-    " start_us, end_us, frames, largest_novelty, mean"
-)
-
+from memory_store.records import Clock, Retention
+from memory_store.rows import write_group
+from memory_store.scope import Scope
 
 _DAMAGED = "expected a framekeep journal in {path}: {error}; restore it from a copy, or move it away to go on"
+
+_LOG_PAGES = 2000
+"""Pages in the write-ahead log after which it is folded into the file: fewer cost speed, more a longer pause."""
+
+_LOG_BYTES = 8 * 2**20
+"""What the log is cut to when it was longer, as after a long reading that held it back."""
 
 # What goes by without a change of the file; extended codes have these in their low byte.
 _PASSING = frozenset((sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM))
@@ -45,27 +39,13 @@ class Identity:
     encoder_version: str
     dimension: int
     created_us: int
+    uuid: str
+    """Of this file and its copies."""
 
 
 def now_us() -> int:
     """Give the wall-clock time in microseconds since 1970."""
     return time.time_ns() // 1000
-
-
-def vector(blob: bytes) -> Embedding:
-    """Read a stored vector: float32, little-endian."""
-    return np.frombuffer(blob, "<f4")
-
-
-def blob(embedding: Embedding) -> bytes:
-    """Write a vector as it is stored."""
-    return embedding.astype("<f4", copy=False).tobytes()
-
-
-def sighting_from(row: Row) -> Sighting:
-    """Read a row of SIGHTING_COLUMNS."""
-    fields: Row = (*row[:5], Policy(*row[5:7]), *row[7:13], vector(row[13]))
-    return Sighting(*fields)
 
 
 @contextmanager
@@ -105,7 +85,9 @@ class Journal:
             self._connection = _connect(path)
             try:
                 migrate(self._connection)
-                [row] = self._connection.execute("SELECT encoder_version, dimension, created_us FROM memory")
+                # What a killed server had written and not synced must be on disk before anyone is told of it.
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                [row] = self._connection.execute("SELECT encoder_version, dimension, created_us, uuid FROM memory")
             except BaseException:
                 self._connection.close()
                 raise
@@ -120,19 +102,23 @@ class Journal:
         """
         draft = path.with_suffix(".draft")
         try:
-            for leftover in (draft, *_side_files(draft), *_side_files(path)):
+            for leftover in (draft, *_side_files(draft), *_side_files(path), copy_path(path)):
                 leftover.unlink(missing_ok=True)
             connection = _connect(draft)
             try:
                 migrate(connection)
                 with _transaction(connection):
-                    connection.execute("INSERT INTO memory VALUES (1, ?, ?, ?)", (encoder_version, dimension, now_us()))
+                    connection.execute(
+                        "INSERT INTO memory (id, encoder_version, dimension, created_us, uuid)"
+                        " VALUES (1, ?, ?, ?, lower(hex(randomblob(16))))",
+                        (encoder_version, dimension, now_us()),
+                    )
                     connection.execute("INSERT INTO policies VALUES (1, NULL, ?, ?)", (threshold, now_us()))
             finally:
                 connection.close()
             draft.rename(path)
             try:
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
             except OSError:
                 path.unlink()
                 raise
@@ -148,9 +134,9 @@ class Journal:
         """
         try:
             path.unlink()
-            for leftover in _side_files(path):
+            for leftover in (*_side_files(path), copy_path(path)):
                 leftover.unlink(missing_ok=True)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             raise StoreUnavailable(f"cannot delete {path}: {error}") from error
 
@@ -158,12 +144,23 @@ class Journal:
         """Close the file; the write-ahead log is folded into it."""
         self._connection.close()
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for what is read when a memory is opened and for what is taken out of it."""
+        return self._connection
+
     def size_bytes(self) -> int:
-        """Bytes on disk, the write-ahead log included."""
-        return sum(file.stat().st_size for file in (self._path, *_side_files(self._path)) if file.exists())
+        """Bytes on disk, the write-ahead log and the copy of the index included."""
+        files = (self._path, *_side_files(self._path), copy_path(self._path))
+        return sum(file.stat().st_size for file in files if file.exists())
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Write in one transaction; when this is left without an error, what was written is on disk.
+
+        Raises:
+            StoreUnavailable: the disk refused; nothing was written.
+        """
         try:
             with _transaction(self._connection):
                 yield self._connection
@@ -176,63 +173,19 @@ class Journal:
         Raises:
             StoreUnavailable: the disk refused. Nothing was written; safe to try again.
         """
-        with self._writing() as connection:
-            connection.executemany(
-                "INSERT INTO exemplars VALUES (?, ?, ?, ?, ?)",
-                [(e.id, e.session_id, e.seq, e.capture_us, blob(e.embedding)) for e in group.exemplars.values()],
-            )
-            connection.executemany(
-                "INSERT INTO thumbnails VALUES (?, ?)", [(e.id, e.thumbnail) for e in group.exemplars.values()]
-            )
-            connection.executemany(
-                "INSERT INTO stays VALUES (?, ?, ?, ?)",
-                [(s.id, s.stream_id, s.position, s.exemplar_id) for s in group.stays],
-            )
-            connection.executemany(
-                f"INSERT INTO sightings ({SIGHTING_COLUMNS}) VALUES ({', '.join('?' * 14)})"
-                " ON CONFLICT (id) DO UPDATE SET last_seq = excluded.last_seq, start_us = excluded.start_us,"
-                " end_us = excluded.end_us, frames = excluded.frames, largest_novelty = excluded.largest_novelty,"
-                " mean = excluded.mean",
-                [_sighting_row(sighting) for sighting in group.sightings.values()],
-            )
-            connection.executemany(
-                "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (f.session_id, f.seq, f.kind, f.pts_repaired, f.pts_us, f.capture_us, f.sighting_id, f.novelty)
-                    for f in group.frames
-                ],
-            )
-            connection.executemany(
-                "INSERT INTO rejections VALUES (?, ?, ?, ?)",
-                [(session_id, seq, why.reason, why.message) for session_id, seq, why in group.rejections],
-            )
-            for session_id, totals in group.totals.items():
-                session = group.sessions[session_id]
-                connection.execute(
-                    "UPDATE sessions SET next_seq = ?, last_pts_us = ?, novel_frames = novel_frames + ?,"
-                    " repeat_frames = repeat_frames + ?, rejected_frames = rejected_frames + ?,"
-                    " received_bytes = received_bytes + ? WHERE id = ?",
-                    (
-                        session.next_seq,
-                        session.last_pts_us,
-                        totals.novel_frames,
-                        totals.repeat_frames,
-                        totals.rejected_frames,
-                        totals.received_bytes,
-                        session_id,
-                    ),
-                )
+        with self.writing() as connection:
+            write_group(connection, group)
 
-    def add_stream(self, name: str) -> StreamState:
-        """Add a stream.
+    def add_stream(self, name: str) -> tuple[int, int]:
+        """Add a stream; its number, and when it was created.
 
         Raises:
             StoreUnavailable: the disk refused; nothing was written.
         """
         created_us = now_us()
-        with self._writing() as connection:
+        with self.writing() as connection:
             added = connection.execute("INSERT INTO streams (name, created_us) VALUES (?, ?)", (name, created_us))
-        return StreamState(int(added.lastrowid or 0), name, created_us)
+        return int(added.lastrowid or 0), created_us
 
     def add_session(self, stream_id: int, uuid: str, clock: Clock, start_us: int) -> None:
         """Add a session.
@@ -240,27 +193,11 @@ class Journal:
         Raises:
             StoreUnavailable: the disk refused; nothing was written.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "INSERT INTO sessions (stream_id, uuid, clock, start_us) VALUES (?, ?, ?, ?)",
                 (stream_id, uuid, clock, start_us),
             )
-
-    def session(self, stream_id: int, uuid: str) -> SessionState | None:
-        """Find a session, with its latest sighting; None if there is none."""
-        row = self._connection.execute(
-            "SELECT id, clock, start_us, next_seq, last_pts_us FROM sessions WHERE stream_id = ? AND uuid = ?",
-            (stream_id, uuid),
-        ).fetchone()
-        if row is None:
-            return None
-        latest = self._connection.execute(
-            f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE session_id = ? ORDER BY id DESC LIMIT 1",
-            (row[0],),
-        ).fetchone()
-        session_id, clock, start_us, next_seq, last_pts_us = row
-        sighting = None if latest is None else sighting_from(latest)
-        return SessionState(session_id, stream_id, Clock(clock), start_us, next_seq, last_pts_us, sighting)
 
     def add_policy(self, revision: int, stream_id: int | None, threshold: float | None) -> None:
         """Put a change of a threshold on record.
@@ -268,84 +205,86 @@ class Journal:
         Raises:
             StoreUnavailable: the disk refused; nothing was written.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute("INSERT INTO policies VALUES (?, ?, ?, ?)", (revision, stream_id, threshold, now_us()))
 
-    def policies(self) -> list[tuple[int, int | None, float | None]]:
-        """Read the records of thresholds, (revision, stream, threshold), oldest first."""
-        return self._connection.execute(
-            "SELECT revision, stream_id, threshold FROM policies ORDER BY revision"
-        ).fetchall()
+    def set_retention(self, retention: Retention) -> None:
+        """Put limits of what is kept on record.
 
-    def streams(self) -> list[StreamState]:
-        """Read the streams, with their open blocks."""
-        streams = []
-        for stream_id, name, created_us in self._connection.execute("SELECT id, name, created_us FROM streams"):
-            stream = StreamState(stream_id, name, created_us)
-            (count,) = self._connection.execute(
-                "SELECT count(*) FROM stays WHERE stream_id = ?", (stream_id,)
-            ).fetchone()
-            stream.next_position = count
-            opened = max(0, count - 1) // BLOCK_SIZE * BLOCK_SIZE
-            stream.open_stays = dict(
-                self._connection.execute(
-                    "SELECT exemplar_id, id FROM stays WHERE stream_id = ? AND position >= ?", (stream_id, opened)
-                )
+        Raises:
+            StoreUnavailable: the disk refused; the old ones are in force.
+        """
+        with self.writing() as connection:
+            connection.execute(
+                "UPDATE memory SET retain_us = ?, retain_exemplars = ?, retain_bytes = ?",
+                (retention.max_age_us, retention.max_exemplars, retention.max_bytes),
             )
-            streams.append(stream)
-        return streams
 
-    def counts(self, stream_id: int | None) -> Contents:
-        """Count frames and what was kept of them, for one stream or for all; without what the forest knows."""
-        only = "" if stream_id is None else " WHERE stream_id = :stream"
-        novel, repeat, rejected, received, sightings = self._connection.execute(
-            "SELECT coalesce(sum(novel_frames), 0), coalesce(sum(repeat_frames), 0), coalesce(sum(rejected_frames), 0),"
-            f" coalesce(sum(received_bytes), 0), (SELECT count(*) FROM sightings{only}) FROM sessions{only}",
-            {"stream": stream_id},
-        ).fetchone()
-        return Contents(novel, repeat, rejected, exemplars=novel, sightings=sightings, received_bytes=received)
+    def begin_forgetting(self, scope: Scope) -> int:
+        """Put on record that a scope is to be forgotten, so that it goes on after a restart; the record's number.
 
-    def next_ids(self) -> NextIds:
-        """Find the next free numbers."""
-        return NextIds(
-            *self._connection.execute(
-                "SELECT (SELECT coalesce(max(id), 0) + 1 FROM exemplars), (SELECT coalesce(max(id), 0) + 1 FROM stays),"
-                " (SELECT coalesce(max(id), 0) + 1 FROM sightings)"
-            ).fetchone()
-        )
-
-    def exemplars(self, batch: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Read all exemplars in batches of K: ids int64 [K], embeddings float32 [K, D]."""
-        cursor = self._connection.execute("SELECT id, embedding FROM exemplars ORDER BY id")
-        while rows := cursor.fetchmany(batch):
-            yield np.array([row[0] for row in rows], np.int64), np.stack([vector(row[1]) for row in rows])
-
-    def stays(self) -> Iterator[tuple[Stay, list[Sighting]]]:
-        """Read all stays with their sightings, in the order of their trees."""
-        stays = self._connection.execute(
-            "SELECT id, stream_id, position, exemplar_id FROM stays ORDER BY stream_id, position"
-        )
-        for row in stays:
-            sightings = self._connection.execute(
-                f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE stay_id = ? ORDER BY id",
-                (row[0],),
+        Raises:
+            StoreUnavailable: the disk refused; nothing was written.
+        """
+        streams = "" if scope.stream_ids is None else ",".join(map(str, sorted(scope.stream_ids)))
+        with self.writing() as connection:
+            added = connection.execute(
+                "INSERT INTO forgetting (first_us, last_us, stream_ids) VALUES (?, ?, ?)",
+                (scope.first_us, scope.last_us, streams),
             )
-            yield Stay(*row), [sighting_from(sighting) for sighting in sightings]
+        return int(added.lastrowid or 0)
 
+    def end_forgetting(self, number: int) -> None:
+        """Take note that a scope has been forgotten.
 
-def _sighting_row(s: Sighting) -> tuple[object, ...]:
-    return (
-        *(s.id, s.stay_id, s.stream_id, s.session_id, s.exemplar_id, s.policy.revision, s.policy.threshold),
-        *(s.first_seq, s.last_seq, s.start_us, s.end_us, s.frames, s.largest_novelty, blob(s.mean)),
-    )
+        Raises:
+            StoreUnavailable: the disk refused; it is forgotten once more, which finds nothing.
+        """
+        with self.writing() as connection:
+            connection.execute("DELETE FROM forgetting WHERE id = ?", (number,))
+
+    def give_room_back(self, pages: int) -> bool:
+        """Give up to so many pages that hold nothing any more back to the file system; tells whether more are left.
+
+        Raises:
+            StoreUnavailable: the disk refused; safe to try again.
+        """
+        with self.writing() as connection:
+            connection.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
+        return bool(self._connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+    def empty_log(self) -> bool:
+        """Fold the write-ahead log into the file and cut it to nothing: it still holds what was overwritten.
+
+        When this returns, that is on disk, and what was done to the copy of the index is too.
+
+        Returns:
+            Whether that was done; a long reading elsewhere can be in its way.
+
+        Raises:
+            StoreUnavailable: the disk refused; safe to try again.
+        """
+        try:
+            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:  # SQLite leaves it to the next commit to sync what it has cut, and the copy may have gone
+                sync_file(_side_files(self._path)[0])
+                sync_folder(self._path.parent)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"the disk refused a write to {self._path.name}: {error}") from error
+        return not busy
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     # Autocommit: transactions are begun and ended where they are written, never by the driver.
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    if not connection.execute("PRAGMA page_count").fetchone()[0]:  # it takes effect in files that are empty alone
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
     return connection
 
 
@@ -361,20 +300,45 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _check_begun(path: Path) -> None:
-    """Leave files alone that are no journals: a journal has its schema version in its header from its first day on."""
+    """Leave files alone that are no journals, or have lost their end.
+
+    A journal has its schema version in its header from its first day on. SQLite takes a last page that is cut for one
+    that ends in zeros, so that what is missing of it would be told wrongly.
+    """
     with path.open("rb") as file:
-        header = file.read(64)
+        header = file.read(100)
+        size_bytes = file.seek(0, os.SEEK_END)
     if not header.startswith(b"SQLite format 3\0") or not any(header[60:64]):
         raise ValueError("it has no schema version")
+    log, _ = _side_files(path)
+    if log.exists() and log.stat().st_size:
+        return  # pages that the header counts may be there
+    page_bytes, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+    if size_bytes < pages * page_bytes:
+        raise ValueError(f"it has {size_bytes} bytes of {pages * page_bytes}")
 
 
 def _side_files(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_file(path: Path) -> None:
+    """Wait until what was written to a file is on disk.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until what was created, renamed and removed in a folder is on disk.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    sync_file(folder)

@@ -7,7 +7,8 @@ replays what they missed.
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from memory_store import loading
+from memory_store.change import Change
 from memory_store.config import check_threshold
 from memory_store.errors import (
     EmbeddingError,
@@ -27,37 +30,49 @@ from memory_store.errors import (
     StreamNotFound,
     TooManyStreams,
 )
-from memory_store.facts import Contents, ExemplarFacts, MemoryFacts, ShownSighting, StreamFacts
-from memory_store.forest import Forest
-from memory_store.group import Group, SessionState, StreamState
-from memory_store.index import PROPOSALS, ExemplarIndex
+from memory_store.facts import ExemplarFacts, MemoryFacts, ShownSighting, StreamFacts
+from memory_store.group import Group, StreamState
+from memory_store.index import PROPOSALS
+from memory_store.index_upkeep import Workers
 from memory_store.journal import Journal, now_us, reading_errors
+from memory_store.looks import Looks
 from memory_store.novelty import Neighbour, distance, nearest
-from memory_store.policies import Policies
 from memory_store.reading import Reading
-from memory_store.records import Arrival, Clock, Embedding, Encoded, Policy, Session, Unusable, Verdict
+from memory_store.records import (
+    Arrival,
+    Clock,
+    CompactedCounts,
+    Embedding,
+    Encoded,
+    ForgottenCounts,
+    Policy,
+    Retention,
+    Session,
+    Unusable,
+    Verdict,
+)
+from memory_store.removal import Removal
 from memory_store.scope import Scope
+from memory_store.state import MemoryState
 from memory_store.view import View, view_of, within
 
 _LOG = logging.getLogger(__name__)
 
-_LENGTH_TOLERANCE = 1e-4
-"""How far an embedding's length may be from 1; float32 rounding over a few thousand components stays below it."""
-
-_LOAD_BATCH = 4096
-"""Exemplars read at a time when a memory is opened."""
+_LENGTH_TOLERANCE = 1e-3
+"""How far an embedding's length may be from 1; rounding to float16 moves it by up to 2^-11."""
 
 
 class Memory:
     """A named, isolated store with one encoder version and a novelty policy. Safe for several threads."""
 
-    def __init__(self, name: str, path: Path, max_streams: int) -> None:
-        """Open a memory and rebuild its index and forest from the journal.
+    def __init__(self, name: str, path: Path, max_streams: int, workers: Workers) -> None:
+        """Open a memory and make the copies of its journal.
 
         Args:
             name: its name.
             path: its journal.
             max_streams: streams it takes.
+            workers: the threads that work for indexes.
 
         Raises:
             MemoryUnreadable: the journal cannot be used; nothing was changed.
@@ -71,29 +86,20 @@ class Memory:
         self._journal = Journal(path)
         self.identity = self._journal.identity
         """What the memory is bound to."""
-        self._sessions: dict[int, SessionState] = {}
-        self._index = ExemplarIndex(self.identity.dimension)
-        self._forest = Forest(self.identity.dimension)
         try:
             with reading_errors(path):
-                self._load()
+                self._state = MemoryState(self._journal, path, self._lock, workers)
+                self._retention = loading.retention_of(self._journal.connection)
                 self.reading = Reading(path)
                 """Answers about frames, sightings and exemplars."""
         except BaseException:
             self._journal.close()
             raise
-
-    def _load(self) -> None:
-        self._streams = {stream.id: stream for stream in self._journal.streams()}
-        self._next_ids = self._journal.next_ids()
-        self._policies = Policies(self._journal.policies())
-        for ids, embeddings in self._journal.exemplars(_LOAD_BATCH):
-            self._index.add(ids, embeddings)
-        for stay, sightings in self._journal.stays():
-            self._forest.grow([stay], [(None, sighting) for sighting in sightings])
+        self._removal = Removal(self._journal, self._state, self._lock, self._check_usable, self._follow)
 
     def close(self, refusal: MemoryStoreError) -> None:
         """Close the memory, after the group that is being written; `refusal` is what is raised from then on."""
+        self._state.upkeep.stop()
         with self._lock:
             self._refusal = refusal
             self.reading.close(refusal)
@@ -119,19 +125,19 @@ class Memory:
             self._check_usable()
             stream_id = self._stream_state(stream, create=True).id
             with reading_errors(self._path):
-                state = self._journal.session(stream_id, uuid)
+                state = self._state.session(stream_id, uuid)
             if state is None:
                 self._journal.add_session(stream_id, uuid, clock, now_us() if start_us is None else start_us)
-                state = self._journal.session(stream_id, uuid)
+                state = self._state.session(stream_id, uuid)
             if state is None or state.clock != clock:
                 raise SessionMismatch(f"expected the clock that session {uuid} was first opened with, got {clock.name}")
-            self._sessions[state.id] = state
-            return Session(state.id, stream, clock, state.start_us, state.next_seq, self._policies.in_force(stream_id))
+            policy = self._state.policies.in_force(stream_id)
+            return Session(state.id, stream, clock, state.start_us, state.next_seq, policy)
 
     def close_session(self, session_id: int) -> None:
         """Forget where a session stands; it can be opened again."""
         with self._lock:
-            self._sessions.pop(session_id, None)
+            self._state.sessions.pop(session_id, None)
 
     def remember(self, arrivals: Sequence[Arrival]) -> list[Verdict]:
         """Decide on frames, in order; when this returns, the verdicts are on disk.
@@ -149,46 +155,50 @@ class Memory:
         with self._lock:
             self._check_usable()
             group = self._group(arrivals)
-            verdicts = [self._decide(group, arrival) for arrival in arrivals]
+            looks = Looks(self._state.upkeep.index, arrivals, group)
+            verdicts = [self._decide(group, looks, place, arrival) for place, arrival in enumerate(arrivals)]
             self._journal.commit(group)
-            self._take_in(group)
+            with self._following():
+                self._state.take_in(group)
             return verdicts
 
+    def look(self, embedding: Embedding) -> Neighbour | None:
+        """Find the exemplar that the novelty gate would compare a frame with; None if there is none.
+
+        The distance is exact. In a large memory a nearer one may be missed, which costs storage, never coverage.
+        """
+        self._check_embedding(embedding)
+        with self._lock:
+            self._check_usable()
+            index = self._state.upkeep.index
+            [(proposed, _)] = index.propose(embedding[None])
+            return nearest(embedding, proposed, index.embeddings(proposed))
+
     def _group(self, arrivals: Sequence[Arrival]) -> Group:
-        group = Group(copy(self._next_ids))
+        group = Group(copy(self._state.next_ids))
         for session_id in {arrival.session_id for arrival in arrivals}:
-            session = copy(self._sessions[session_id])
-            stream = self._streams[session.stream_id]
+            session = copy(self._state.sessions[session_id])
+            stream = self._state.streams[session.stream_id]
             group.sessions[session_id] = session
             group.streams[stream.id] = replace(stream, open_stays=dict(stream.open_stays))
         return group
 
-    def _decide(self, group: Group, arrival: Arrival) -> Verdict:
+    def _decide(self, group: Group, looks: Looks, place: int, arrival: Arrival) -> Verdict:
         if isinstance(arrival, Unusable):
             return group.reject(arrival)
 
         def stored(exemplar_id: int) -> Embedding:
             pending = group.exemplars.get(exemplar_id)
-            return self._index.embedding(exemplar_id) if pending is None else pending.embedding
+            return self._state.upkeep.index.embedding(exemplar_id) if pending is None else pending.embedding
 
-        def look(embedding: Embedding) -> Neighbour | None:
-            return nearest(embedding, [*self._index.propose(embedding, PROPOSALS), *group.new_embeddings()])
+        policy = self._state.policies.in_force(group.sessions[arrival.session_id].stream_id)
+        return group.count(arrival, policy, stored, lambda embedding: looks.look(place, embedding))
 
-        stream_id = group.sessions[arrival.session_id].stream_id
-        return group.count(arrival, self._policies.in_force(stream_id), stored, look)
-
-    def _take_in(self, group: Group) -> None:
+    @contextmanager
+    def _following(self) -> Iterator[None]:
         """Let the copies follow the journal; if they cannot, nothing may be built on them any more."""
         try:
-            self._next_ids = group.next_ids
-            self._sessions.update(group.sessions)
-            self._streams.update(group.streams)
-            self._forest.grow(
-                group.stays, [(group.grown.get(sighting.id), sighting) for sighting in group.sightings.values()]
-            )
-            if group.exemplars:
-                ids, embeddings = zip(*group.new_embeddings(), strict=True)
-                self._index.add(np.array(ids, np.int64), np.stack(embeddings))
+            yield
         except BaseException as error:
             self._refusal = StoreUnavailable(
                 f"memory {self.name} lost touch with its journal, which holds what was sent: restart the server"
@@ -208,6 +218,60 @@ class Memory:
         if not abs(length - 1) <= _LENGTH_TOLERANCE:
             raise EmbeddingError(f"expected an embedding of length 1, got {length}")
 
+    # What is taken out again
+
+    def forget(self, scope: Scope) -> ForgottenCounts:
+        """Forget the frames within a scope for good; when this returns, nothing of them is left in the files.
+
+        Goes on in small steps while frames come in. What is exact afterwards and what is not: see
+        `memory_store.forgetting`. A removal that was begun is finished even if this fails or the server is killed.
+
+        Raises:
+            StoreUnavailable: the disk refused, or a long reading kept the write-ahead log; it will be tried again.
+        """
+        with reading_errors(self._path):
+            return self._removal.forget(scope)
+
+    def compact(self, threshold: float) -> CompactedCounts:
+        """Merge exemplars that are within a threshold of an older one; see `memory_store.compaction`.
+
+        Raises:
+            InvalidThreshold: outside (0, 2].
+            StoreUnavailable: the disk refused; some may have been merged, the rest not.
+        """
+        check_threshold(threshold)
+        with reading_errors(self._path):
+            return self._removal.compact(threshold)
+
+    @property
+    def retention(self) -> Retention:
+        """How long the memory keeps what it saw."""
+        return self._retention
+
+    def set_retention(self, retention: Retention) -> None:
+        """Change how long the memory keeps what it saw; `tidy` holds it to that.
+
+        Raises:
+            StoreUnavailable: the disk refused; the old limits are in force.
+        """
+        with self._lock:
+            self._check_usable()
+            self._journal.set_retention(retention)
+            self._retention = retention
+
+    def tidy(self, now_us: int) -> ForgottenCounts:
+        """Finish what was to be forgotten, and forget what the retention does not keep.
+
+        Raises:
+            StoreUnavailable: as `forget`.
+        """
+        with reading_errors(self._path):
+            return self._removal.tidy(self._retention, now_us)
+
+    def _follow(self, change: Change) -> None:
+        with self._following():
+            self._state.follow(change)
+
     # Policies and names
 
     def policy(self, stream: str | None = None) -> Policy:
@@ -217,7 +281,7 @@ class Memory:
             StreamNotFound: there is no such stream.
         """
         with self._lock:
-            return self._policies.in_force(None if stream is None else self._stream_state(stream).id)
+            return self._state.policies.in_force(None if stream is None else self._stream_state(stream).id)
 
     def set_threshold(self, stream: str | None, threshold: float | None, expected_revision: int | None = None) -> None:
         """Change the threshold of a stream (None: back to that of the memory) or of the memory.
@@ -235,12 +299,12 @@ class Memory:
         with self._lock:
             self._check_usable()
             stream_id = None if stream is None else self._stream_state(stream).id
-            own = self._policies.last_revision(stream_id)
+            own = self._state.policies.last_revision(stream_id)
             if expected_revision is not None and expected_revision != own:
                 raise PolicyChanged(f"expected revision {expected_revision}, found {own}")
-            record = (self._policies.next_revision, stream_id, threshold)
+            record = (self._state.policies.next_revision, stream_id, threshold)
             self._journal.add_policy(*record)
-            self._policies.put(*record)
+            self._state.policies.put(*record)
 
     def create_stream(self, name: str, threshold: float | None) -> None:
         """Add a stream ahead of its first session.
@@ -255,22 +319,22 @@ class Memory:
             check_threshold(threshold)
         with self._lock:
             self._check_usable()
-            if any(stream.name == name for stream in self._streams.values()):
+            if self._state.stream(name) is not None:
                 raise StreamExists(f"memory {self.name} has a stream {name} already")
             self._stream_state(name, create=True)
             if threshold is not None:
                 self.set_threshold(name, threshold)
 
     def _stream_state(self, name: str, *, create: bool = False) -> StreamState:
-        for stream in self._streams.values():
-            if stream.name == name:
-                return stream
+        found = self._state.stream(name)
+        if found is not None:
+            return found
         if not create:
             raise StreamNotFound(f"memory {self.name} has no stream {name}")
-        if len(self._streams) >= self._max_streams:
+        if len(self._state.streams) >= self._max_streams:
             raise TooManyStreams(f"expected at most {self._max_streams} streams in memory {self.name}")
-        stream = self._journal.add_stream(name)
-        self._streams[stream.id] = stream
+        stream_id, created_us = self._journal.add_stream(name)
+        stream = self._state.streams[stream_id] = StreamState(stream_id, name, created_us, next_position=0)
         return stream
 
     def stream_id(self, name: str) -> int:
@@ -285,7 +349,7 @@ class Memory:
     def stream_names(self) -> dict[int, str]:
         """Give the names of all streams by their numbers."""
         with self._lock:
-            return {stream.id: stream.name for stream in self._streams.values()}
+            return {stream.id: stream.name for stream in self._state.streams.values()}
 
     # The query's way
 
@@ -296,9 +360,10 @@ class Memory:
             ExemplarNotFound: there is none of this id.
         """
         with self._lock:
-            if not 0 < exemplar_id < self._next_ids.exemplar:
-                raise ExemplarNotFound(f"memory {self.name} has no exemplar {exemplar_id}")
-            return self._index.embedding(exemplar_id)
+            try:
+                return self._state.upkeep.index.embedding(exemplar_id)
+            except LookupError as error:
+                raise ExemplarNotFound(f"memory {self.name} has no exemplar {exemplar_id}") from error
 
     def view(self, scope: Scope) -> View:
         """Take the stays within a scope, with the blocks above them, as they are now.
@@ -306,19 +371,53 @@ class Memory:
         Stays that the scope cuts count only the frames within it (see `memory_store.view.within`).
         """
         with self._lock:
-            leaves = self._forest.leaves()
+            self._check_usable()
+            snapshot = self._state.forest.snapshot()
+        leaves = snapshot.leaves()
         return view_of(leaves if scope.is_everything else within(leaves, scope, self.reading, self.embedding))
 
     def nearest(self, embedding: Embedding, view: View, number: int) -> list[Neighbour]:
-        """Find the exemplars of a view that are most similar to an embedding, most similar first, exactly."""
+        """Find the exemplars of a view that are most similar to an embedding, most similar first, exactly.
+
+        Reads all of them, some at a time, so that ingest goes on.
+        """
         self._check_embedding(embedding)
         among: NDArray[np.int64] = np.unique(view.exemplar_ids)
+        found: dict[int, Embedding] = {}
         with self._lock:
-            everything = len(among) == len(self._index)
-            # As with looks: a few more are proposed than asked for, and the exact distance puts them in order.
-            proposed = self._index.propose(embedding, number + PROPOSALS, None if everything else among)
-        found = [Neighbour(exemplar_id, distance(embedding, other)) for exemplar_id, other in proposed]
-        return sorted(found, key=lambda neighbour: neighbour.novelty)[:number]
+            self._check_usable()
+            index = self._state.upkeep.index
+            parts = list(index.slices())
+            selected = None if len(among) == len(index) else among
+        for lists in parts:
+            with self._lock:
+                # As with looks: a few more than asked for, and the exact distance puts them in order.
+                found.update(index.search(embedding, number + PROPOSALS, lists, selected))
+        neighbours = [Neighbour(exemplar_id, distance(embedding, other)) for exemplar_id, other in found.items()]
+        return sorted(neighbours, key=lambda neighbour: (neighbour.novelty, neighbour.exemplar_id))[:number]
+
+    def exemplar_at(self, stream: str, time_us: int) -> int:
+        """Find what a stream showed at a time: the exemplar of its last frame at or before it.
+
+        Raises:
+            StreamNotFound: there is no such stream.
+            MomentNotFound: there is no such frame.
+        """
+        return self.reading.exemplar_at(self._stream(stream), time_us)
+
+    def timeline(
+        self, stream: str, first_us: int, last_us: int, after: tuple[int, int] | None, limit: int
+    ) -> list[ShownSighting]:
+        """Read the sightings of a stream that overlap a range; see `memory_store.reading.Reading.timeline`.
+
+        Raises:
+            StreamNotFound: there is no such stream.
+        """
+        return self.reading.timeline(self._stream(stream), first_us, last_us, after, limit)
+
+    def _stream(self, name: str) -> StreamState:
+        with self._lock:
+            return self._stream_state(name)
 
     def sightings(self, exemplar_id: int, scope: Scope) -> tuple[ExemplarFacts, list[ShownSighting]]:
         """Give what is known of an exemplar within a scope, and its sightings there, newest first.
@@ -343,13 +442,15 @@ class Memory:
         """Describe the memory."""
         with self._lock:
             self._check_usable()
-            contents = self._contents(None)
+            with reading_errors(self._path):
+                contents = self._state.contents(None)
             return MemoryFacts(
                 self.name,
                 self.identity.encoder_version,
                 self.identity.dimension,
                 self.identity.created_us,
-                self._policies.in_force(None),
+                self._state.policies.in_force(None),
+                self._retention,
                 replace(contents, stored_bytes=self._journal.size_bytes()),
             )
 
@@ -362,24 +463,14 @@ class Memory:
         with self._lock:
             self._check_usable()
             stream = self._stream_state(name)
-            own = self._policies.own(stream.id)
+            own = self._state.policies.own(stream.id)
+            with reading_errors(self._path):
+                contents = self._state.contents(stream.id)
             return StreamFacts(
                 name,
                 stream.created_us,
                 None if own is None else own.threshold,
-                self._policies.in_force(stream.id),
-                self._policies.last_revision(stream.id),
-                self._contents(stream.id),
+                self._state.policies.in_force(stream.id),
+                self._state.policies.last_revision(stream.id),
+                contents,
             )
-
-    def _contents(self, stream_id: int | None) -> Contents:
-        stays = self._forest.facts()
-        if stream_id is not None:
-            stays = stays.of_stream(stream_id)
-        with reading_errors(self._path):
-            counts = self._journal.counts(stream_id)
-        contents = replace(counts, stays=len(stays), counted_frames=int(stays.column("frames").sum()))
-        if not len(stays):
-            return contents
-        first_us, last_us = int(stays.column("first_us").min()), int(stays.column("last_us").max())
-        return replace(contents, first_us=first_us, last_us=last_us)

@@ -1,8 +1,13 @@
 """The schema of a journal, as the steps that lead to it. A step and its record are one transaction."""
 
 import sqlite3
+import zlib
 
+import numpy as np
+
+from memory_store.coverage import angle_between, moved
 from memory_store.errors import MemoryUnreadable
+from memory_store.vectors import as_stored, embedding_blob
 
 _FIRST = """
 CREATE TABLE memory (
@@ -107,7 +112,80 @@ CREATE TABLE rejections (
 ) STRICT, WITHOUT ROWID;
 """
 
-STEPS: tuple[str, ...] = (_FIRST,)
+# Embeddings in float16, with what that rounding moved put on record; checksums; forgetting, which needs ids that are
+# never used again, and sightings that can be cut: a frame belongs to the sighting of its session that spans its seq.
+_SECOND = """
+ALTER TABLE memory ADD COLUMN uuid TEXT NOT NULL DEFAULT '';
+ALTER TABLE memory ADD COLUMN next_exemplar INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE memory ADD COLUMN next_stay INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE memory ADD COLUMN next_sighting INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE memory ADD COLUMN retain_us INTEGER;
+ALTER TABLE memory ADD COLUMN retain_exemplars INTEGER;
+ALTER TABLE memory ADD COLUMN retain_bytes INTEGER;
+UPDATE memory SET uuid = lower(hex(randomblob(16))),
+    next_exemplar = (SELECT coalesce(max(id), 0) + 1 FROM exemplars),
+    next_stay = (SELECT coalesce(max(id), 0) + 1 FROM stays),
+    next_sighting = (SELECT coalesce(max(id), 0) + 1 FROM sightings);
+
+ALTER TABLE streams ADD COLUMN next_position INTEGER NOT NULL DEFAULT 0;
+UPDATE streams SET next_position = (SELECT count(*) FROM stays WHERE stream_id = streams.id);
+
+-- lost_exemplars: those it was the first to show that were forgotten or merged into others.
+ALTER TABLE sessions ADD COLUMN forgotten_frames INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN lost_exemplars INTEGER NOT NULL DEFAULT 0;
+
+-- Of a recentred exemplar the own frame was forgotten: its embedding is a mean, session_id, seq and capture_us are
+-- those of the first frame left, and there is no thumbnail.
+ALTER TABLE exemplars ADD COLUMN recentred INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE exemplars ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE thumbnails ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+
+-- moved_angle: radians by which the embedding of the exemplar was moved since the frames were measured against it.
+-- cut: a part of its frames was forgotten, and with them its mean: it stands by the exemplar's embedding.
+ALTER TABLE sightings ADD COLUMN moved_angle REAL NOT NULL DEFAULT 0;
+ALTER TABLE sightings ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sightings ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+UPDATE sightings SET checksum = crc32(mean),
+    moved_angle = (SELECT rounding_angle(embedding) FROM exemplars e WHERE e.id = exemplar_id);
+UPDATE sightings SET largest_novelty = moved(largest_novelty, moved_angle);
+UPDATE exemplars SET embedding = rounded(embedding);
+UPDATE exemplars SET checksum = crc32(embedding);
+UPDATE thumbnails SET checksum = crc32(jpeg);
+
+DROP INDEX sightings_by_stay;
+DROP INDEX sightings_by_exemplar;
+DROP INDEX sightings_by_session;
+DROP INDEX stays_by_exemplar;
+CREATE INDEX sightings_by_exemplar ON sightings (exemplar_id, stay_id);
+CREATE INDEX sightings_by_session ON sightings (session_id, first_seq);
+CREATE INDEX sightings_by_end ON sightings (stream_id, end_us, id);
+
+CREATE TABLE frames_of_sightings (
+    session_id INTEGER NOT NULL REFERENCES sessions,
+    seq INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    pts_repaired INTEGER NOT NULL,
+    pts_us INTEGER,
+    capture_us INTEGER,
+    novelty REAL,
+    PRIMARY KEY (session_id, seq)
+) STRICT, WITHOUT ROWID;
+INSERT INTO frames_of_sightings SELECT session_id, seq, kind, pts_repaired, pts_us, capture_us, novelty FROM frames;
+DROP TABLE frames;
+ALTER TABLE frames_of_sightings RENAME TO frames;
+
+-- Ranges whose removal has begun and is not finished; stream_ids: numbers with commas, empty for all.
+CREATE TABLE forgetting (
+    id INTEGER PRIMARY KEY,
+    first_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL,
+    stream_ids TEXT NOT NULL
+) STRICT;
+"""
+
+_INCREMENTAL = 2
+
+STEPS: tuple[str, ...] = (_FIRST, _SECOND)
 """Step i leads from schema version i to i + 1."""
 
 
@@ -123,5 +201,24 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise MemoryUnreadable(
             f"expected a schema version of at most {len(STEPS)}, got {version}: written by a newer framekeep"
         )
+    if version == len(STEPS):
+        return
+    if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+        # The first version had no way to give room back; rewriting the file is one step that happens or does not.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("VACUUM")
+    connection.create_function("crc32", 1, zlib.crc32, deterministic=True)
+    connection.create_function("rounded", 1, _rounded, deterministic=True)
+    connection.create_function("rounding_angle", 1, _rounding_angle, deterministic=True)
+    connection.create_function("moved", 2, moved, deterministic=True)
     for number in range(version, len(STEPS)):
         connection.executescript(f"BEGIN IMMEDIATE; {STEPS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+
+
+def _rounded(blob: bytes) -> bytes:
+    return embedding_blob(as_stored(np.frombuffer(blob, "<f4")))
+
+
+def _rounding_angle(blob: bytes) -> float:
+    embedding = np.frombuffer(blob, "<f4")
+    return angle_between(embedding, as_stored(embedding))

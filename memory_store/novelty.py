@@ -1,11 +1,15 @@
 """The novelty decision, on the frame's way between the look and the journal. Pure: no state, no I/O."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memory_store.records import Embedding
+
+_ROUNDING = 1e-12
+"""More than sums of a thousand products in float64 differ by with their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +24,32 @@ class Neighbour:
 
 
 def distance(first: Embedding, second: Embedding) -> float:
-    """Cosine distance of two vectors of unit length, in [0, 2].
+    """Cosine distance of two vectors, in [0, 2].
 
-    Summed in float64, so that the order of summing does not decide verdicts.
+    Summed in float64, so that the order of summing does not decide verdicts, and divided by the lengths, which
+    rounding to float16 leaves up to 2^-11 from 1.
     """
-    similarity = float(np.dot(first.astype(np.float64), second.astype(np.float64)))
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    similarity = float(np.dot(a, b)) / float(np.sqrt(np.dot(a, a) * np.dot(b, b)))
     return min(2.0, max(0.0, 1.0 - similarity))
 
 
-def nearest(embedding: Embedding, candidates: Iterable[tuple[int, Embedding]]) -> Neighbour | None:
-    """Find the nearest of some exemplars by the exact distance; of equals the oldest; None if there are none."""
-    neighbours = (Neighbour(exemplar_id, distance(embedding, other)) for exemplar_id, other in candidates)
-    return min(neighbours, key=lambda neighbour: (neighbour.novelty, neighbour.exemplar_id), default=None)
+def nearest(embedding: Embedding, ids: NDArray[np.int64], embeddings: NDArray[np.float32]) -> Neighbour | None:
+    """Find the nearest of K exemplars by the exact distance; of equals the oldest; None if there are none.
+
+    Args:
+        embedding: float32 [D].
+        ids: int64 [K].
+        embeddings: float32 [K, D].
+    """
+    if not len(ids):
+        return None
+    wide = embeddings.astype(np.float64)  # [K, D]
+    cosines = wide @ embedding.astype(np.float64) / np.sqrt(np.einsum("kd,kd->k", wide, wide))  # [K]
+    # How a product of matrices is summed depends on K; the last bits, which are put on record, must not.
+    near = np.flatnonzero(cosines >= cosines.max() - _ROUNDING)
+    neighbours = [Neighbour(int(ids[place]), distance(embedding, embeddings[place])) for place in near]
+    return min(neighbours, key=lambda neighbour: (neighbour.novelty, neighbour.exemplar_id))
 
 
 @dataclass(frozen=True, slots=True)

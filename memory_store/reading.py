@@ -11,13 +11,16 @@ from pathlib import Path
 
 from memory_store.errors import ExemplarNotFound, MemoryStoreError, MomentNotFound
 from memory_store.facts import Exemplar, ExemplarFacts, ShownSighting
-from memory_store.journal import SIGHTING_COLUMNS, Row, reading_errors, sighting_from, vector
-from memory_store.records import Clock, FrameKind, Novel, Outcome, Rejected, Repeat, Sighting, Verdict
+from memory_store.group import StreamState
+from memory_store.journal import reading_errors
+from memory_store.records import Clock, Forgotten, FrameKind, Novel, Outcome, Rejected, Repeat, Sighting, Verdict
+from memory_store.rows import SIGHTING_COLUMNS, Row, sighting_from
 from memory_store.scope import EARLIEST_US, LATEST_US, Scope
+from memory_store.vectors import checked, embedding_from
 
 _SHOWN = """
     SELECT g.id, s.name, g.exemplar_id, n.uuid, n.clock, g.threshold, g.start_us, g.end_us, g.frames,
-           g.largest_novelty, g.session_id, g.first_seq, g.last_seq
+           g.largest_novelty, g.moved_angle, g.session_id, g.first_seq, g.last_seq
     FROM sightings g JOIN streams s ON s.id = g.stream_id JOIN sessions n ON n.id = g.session_id
 """
 
@@ -44,37 +47,41 @@ class Reading:
             return self._connection.execute(sql, values).fetchall()
 
     def verdicts(self, session_id: int, first_seq: int, last_seq: int) -> list[Verdict]:
-        """Give the verdicts of frames again, in order."""
+        """Give the verdicts of frames that were acknowledged again, in order."""
+        # Before the rows: what is taken meanwhile is told of if its row is found, and is not taken for forgotten.
+        [(next_seq,)] = self._rows("SELECT coalesce(max(next_seq), 0) FROM sessions WHERE id = ?", (session_id,))
         rows = self._rows(
             "SELECT f.seq, f.kind, f.pts_repaired, f.capture_us, f.novelty, g.exemplar_id, g.policy_revision,"
-            " r.reason, r.message FROM frames f LEFT JOIN sightings g ON g.id = f.sighting_id"
+            " r.reason, r.message FROM frames f LEFT JOIN sightings g ON g.id = ("
+            "SELECT id FROM sightings WHERE session_id = f.session_id AND first_seq <= f.seq"
+            " ORDER BY first_seq DESC LIMIT 1)"
             " LEFT JOIN rejections r ON r.session_id = f.session_id AND r.seq = f.seq"
             " WHERE f.session_id = ? AND f.seq BETWEEN ? AND ? ORDER BY f.seq",
             (session_id, first_seq, last_seq),
         )
-        return [_verdict(row) for row in rows]
+        known = {row[0]: _verdict(row) for row in rows}
+        acknowledged = range(first_seq, min(last_seq + 1, next_seq))
+        return [known.get(seq) or _forgotten(seq) for seq in acknowledged]
 
-    def sightings_of_stay(self, stay_id: int) -> list[Sighting]:
+    def sightings_of_stay(self, stay_id: int, exemplar_id: int) -> list[Sighting]:
         """Read the sightings of a stay, oldest first."""
         rows = self._rows(
-            f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE stay_id = ? ORDER BY id",
-            (stay_id,),
+            f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE exemplar_id = ? AND stay_id = ? ORDER BY id",
+            (exemplar_id, stay_id),
         )
-        return [sighting_from(row) for row in rows]
+        with reading_errors(self._path):
+            return [sighting_from(row) for row in rows]
 
-    def extent_within(
-        self, session_id: int, seqs: tuple[int, int], exemplar_id: int, scope: Scope
-    ) -> tuple[int, int, int]:
-        """Count the frames of a part of a session that count towards an exemplar and lie within a scope's times.
+    def extent_within(self, session_id: int, seqs: tuple[int, int], scope: Scope) -> tuple[int, int, int]:
+        """Count the frames of a sighting, given by its session and its numbers, that lie within a scope's times.
 
         Returns:
             Their number, and their earliest and latest capture time (0 where there are none).
         """
         [(frames, first_us, last_us)] = self._rows(
-            "SELECT count(*), coalesce(min(f.capture_us), 0), coalesce(max(f.capture_us), 0)"
-            " FROM frames f JOIN sightings g ON g.id = f.sighting_id"
-            " WHERE f.session_id = ? AND f.seq BETWEEN ? AND ? AND g.exemplar_id = ? AND f.capture_us BETWEEN ? AND ?",
-            (session_id, *seqs, exemplar_id, scope.first_us, scope.last_us),
+            "SELECT count(*), coalesce(min(capture_us), 0), coalesce(max(capture_us), 0) FROM frames"
+            " WHERE session_id = ? AND seq BETWEEN ? AND ? AND capture_us BETWEEN ? AND ?",
+            (session_id, *seqs, scope.first_us, scope.last_us),
         )
         return frames, first_us, last_us
 
@@ -95,21 +102,22 @@ class Reading:
         return self._rows(f"SELECT name FROM streams WHERE id IN ({marks})", tuple(stream_ids))
 
     def _shown(self, row: Row, scope: Scope) -> ShownSighting:
-        *told, session_id, first_seq, last_seq = row
+        *told, moved_angle, session_id, first_seq, last_seq = row
         sighting_id, stream, exemplar_id, uuid, clock, threshold, start_us, end_us, frames, largest = told
         if start_us < scope.first_us or end_us > scope.last_us:
-            frames, start_us, end_us = self.extent_within(session_id, (first_seq, last_seq), exemplar_id, scope)
+            frames, start_us, end_us = self.extent_within(session_id, (first_seq, last_seq), scope)
+        restated = moved_angle > 0
         return ShownSighting(
-            sighting_id, stream, exemplar_id, uuid, Clock(clock), threshold, start_us, end_us, frames, largest
+            sighting_id, stream, exemplar_id, uuid, Clock(clock), threshold, start_us, end_us, frames, largest, restated
         )
 
     def timeline(
-        self, stream_id: int, first_us: int, last_us: int, after: tuple[int, int] | None, limit: int
+        self, stream: StreamState, first_us: int, last_us: int, after: tuple[int, int] | None, limit: int
     ) -> list[ShownSighting]:
         """Read the sightings of a stream that overlap a range, whole, in order of start and id.
 
         Args:
-            stream_id: the stream.
+            stream: the stream.
             first_us: start of the range, included.
             last_us: end of the range, included.
             after: start and id of the last one already read.
@@ -118,11 +126,11 @@ class Reading:
         rows = self._rows(
             f"{_SHOWN} WHERE g.stream_id = ? AND g.start_us <= ? AND g.end_us >= ? AND (g.start_us, g.id) > (?, ?)"
             " ORDER BY g.start_us, g.id LIMIT ?",
-            (stream_id, last_us, first_us, *(after or (EARLIEST_US, 0)), limit),
+            (stream.id, last_us, first_us, *(after or (earliest_start(stream, first_us), 0)), limit),
         )
         return [self._shown(row, Scope()) for row in rows]
 
-    def exemplar_at(self, stream_id: int, time_us: int) -> int:
+    def exemplar_at(self, stream: StreamState, time_us: int) -> int:
         """Find what a stream showed at a time: the exemplar of its last frame at or before it.
 
         Raises:
@@ -132,17 +140,17 @@ class Reading:
         ended = self._rows(
             "SELECT end_us, id, exemplar_id FROM sightings WHERE stream_id = ? AND end_us <= ?"
             " ORDER BY end_us DESC, id DESC LIMIT 1",
-            (stream_id, time_us),
+            (stream.id, time_us),
         )
         going_on = self._rows(
             "SELECT session_id, first_seq, last_seq, id, exemplar_id FROM sightings"
-            " WHERE stream_id = ? AND start_us <= ? AND end_us > ?",
-            (stream_id, time_us, time_us),
+            " WHERE stream_id = ? AND start_us BETWEEN ? AND ? AND end_us > ?",
+            (stream.id, earliest_start(stream, time_us), time_us, time_us),
         )
         until = Scope(last_us=time_us)
         shown = [(end_us, sighting_id, exemplar_id) for end_us, sighting_id, exemplar_id in ended]
         for session_id, first_seq, last_seq, sighting_id, exemplar_id in going_on:
-            _, _, last_us = self.extent_within(session_id, (first_seq, last_seq), exemplar_id, until)
+            _, _, last_us = self.extent_within(session_id, (first_seq, last_seq), until)
             shown.append((last_us, sighting_id, exemplar_id))
         if not shown:
             raise MomentNotFound(f"the stream has no frame at or before {_told_time(time_us)}")
@@ -189,30 +197,32 @@ class Reading:
         embeddings: bool,
     ) -> list[Exemplar]:
         rows = self._rows(
-            "WITH e AS MATERIALIZED (SELECT e.id, e.session_id, e.seq, e.capture_us,"
+            "WITH e AS MATERIALIZED (SELECT e.id, e.session_id, e.seq, e.capture_us, e.recentred, e.checksum,"
             f" {'e.embedding' if embeddings else 'NULL AS embedding'},"
-            f" {'(SELECT jpeg FROM thumbnails WHERE exemplar_id = e.id)' if thumbnails else 'NULL'} AS jpeg"
-            f" FROM exemplars e WHERE {where})"
+            f" {'t.jpeg' if thumbnails else 'NULL'} AS jpeg, {'t.checksum' if thumbnails else 'NULL'} AS jpeg_checksum"
+            f" FROM exemplars e {'LEFT JOIN thumbnails t ON t.exemplar_id = e.id' if thumbnails else ''}"
+            f" WHERE {where})"
             " SELECT e.id, min(g.start_us), max(g.end_us), sum(g.end_us - g.start_us), sum(g.frames), count(*),"
-            " s.name, n.uuid, e.seq, e.capture_us, e.jpeg, e.embedding"
+            " s.name, n.uuid, e.seq, e.capture_us, e.recentred, e.jpeg, e.jpeg_checksum, e.embedding, e.checksum"
             " FROM e JOIN sightings g ON g.exemplar_id = e.id JOIN sessions n ON n.id = e.session_id"
             " JOIN streams s ON s.id = n.stream_id GROUP BY e.id",
             values,
         )
-        found = {row[0]: _exemplar(row) for row in rows}
+        with reading_errors(self._path):
+            found = {row[0]: _exemplar(row) for row in rows}
         order = -1 if "DESC" in where else 1
         return [found[exemplar_id] for exemplar_id in sorted(found)[::order]]
 
-    def thumbnail(self, exemplar_id: int) -> bytes:
-        """Read a thumbnail.
+    def thumbnail(self, exemplar_id: int) -> bytes | None:
+        """Read a thumbnail; None if the exemplar has none any more."""
+        rows = self._rows("SELECT jpeg, checksum FROM thumbnails WHERE exemplar_id = ?", (exemplar_id,))
+        with reading_errors(self._path):
+            return checked(*rows[0]) if rows else None
 
-        Raises:
-            ExemplarNotFound: there is none of this id.
-        """
-        rows = self._rows("SELECT jpeg FROM thumbnails WHERE exemplar_id = ?", (exemplar_id,))
-        if not rows:
-            raise ExemplarNotFound(f"there is no exemplar {exemplar_id}")
-        return bytes(rows[0][0])
+
+def earliest_start(stream: StreamState, time_us: int) -> int:
+    """Give a time before which no sighting of a stream began that was there at `time_us`."""
+    return max(EARLIEST_US, time_us - stream.longest_us)
 
 
 def _told_time(time_us: int) -> str:
@@ -232,17 +242,23 @@ def _verdict(row: Row) -> Verdict:
             outcome = Repeat(exemplar_id, novelty)
         case FrameKind.REJECTED:
             outcome = Rejected(reason, message)
+            revision = 0
     return Verdict(seq, outcome, revision or 0, capture_us, bool(repaired))
 
 
+def _forgotten(seq: int) -> Verdict:
+    return Verdict(seq, Forgotten(), policy_revision=0, capture_us=None, pts_repaired=False)
+
+
 def _exemplar(row: Row) -> Exemplar:
-    *facts, stream, uuid, seq, capture_us, jpeg, embedding = row
+    *facts, stream, uuid, seq, capture_us, recentred, jpeg, jpeg_checksum, embedding, checksum = row
     return Exemplar(
         ExemplarFacts(*facts),
         stream,
         uuid,
         seq,
         capture_us,
-        None if jpeg is None else bytes(jpeg),
-        None if embedding is None else vector(embedding),
+        bool(recentred),
+        None if jpeg is None else checked(jpeg, jpeg_checksum),
+        None if embedding is None else embedding_from(embedding, checksum),
     )

@@ -7,6 +7,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from memory_store.errors import InvalidRetention
+
 Embedding = NDArray[np.float32]
 """float32 [D], unit length."""
 
@@ -73,7 +75,12 @@ class Rejected:
     """What was expected and what came."""
 
 
-Outcome = Novel | Repeat | Rejected
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The frame was taken, and has been forgotten since."""
+
+
+Outcome = Novel | Repeat | Rejected | Forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +140,10 @@ class Verdict:
     """What became of it."""
 
     policy_revision: int
-    """The record of the threshold that decided; 0 for rejected frames."""
+    """The record of the threshold that decided; 0 for rejected and forgotten frames."""
 
     capture_us: int | None
-    """Capture time it was filed under; None for rejected frames."""
+    """Capture time it was filed under; None for rejected and forgotten frames."""
 
     pts_repaired: bool
     """Its presentation time did not increase, and was set to one microsecond after the last."""
@@ -203,7 +210,75 @@ class Sighting:
     """Frames in it, at least 1."""
 
     largest_novelty: float
-    """Largest cosine distance of its frames to the exemplar."""
+    """Largest cosine distance of its frames to the exemplar; a bound where `moved_angle` is not 0."""
 
     mean: Embedding
     """Mean of its frames' embeddings: float32 [D], shorter than 1."""
+
+    moved_angle: float = 0.0
+    """Radians by which the exemplar's embedding was moved since its frames were measured against it."""
+
+    cut: bool = False
+    """Others of its frames were forgotten; `mean` is the exemplar's embedding, which stands for what is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long a memory keeps what it saw; None: without limit."""
+
+    max_age_us: int | None = None
+    """Frames captured longer ago are forgotten."""
+
+    max_exemplars: int | None = None
+    """Beyond it, what was seen longest ago is forgotten."""
+
+    max_bytes: int | None = None
+    """Bytes on disk; beyond it, what was seen longest ago is forgotten."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            InvalidRetention: a limit is below 1.
+        """
+        for name in ("max_age_us", "max_exemplars", "max_bytes"):
+            limit = getattr(self, name)
+            if limit is not None and not 1 <= limit < 2**63:
+                raise InvalidRetention(f"{name}: expected at least 1, got {limit}")
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenCounts:
+    """What forgetting took out."""
+
+    frames: int = 0
+    """Frames that were counted and are no more."""
+
+    sightings: int = 0
+    """Sightings of which nothing is left."""
+
+    exemplars: int = 0
+    """Exemplars of which nothing is left."""
+
+    recentred: int = 0
+    """Exemplars that lost their own frame and stand on as the mean of what is left of them."""
+
+    def __add__(self, other: "ForgottenCounts") -> "ForgottenCounts":
+        """Add up."""
+        return ForgottenCounts(
+            self.frames + other.frames,
+            self.sightings + other.sightings,
+            self.exemplars + other.exemplars,
+            self.recentred + other.recentred,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CompactedCounts:
+    """What compaction did."""
+
+    merged: int
+    """Exemplars that are now stood for by another."""
+
+    exemplars: int
+    """Exemplars that are left."""

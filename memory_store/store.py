@@ -16,8 +16,13 @@ from memory_store.errors import (
     StoreUnavailable,
     TooManyMemories,
 )
-from memory_store.journal import Journal
+from memory_store.index_copy import copy_path
+from memory_store.index_upkeep import new_workers
+from memory_store.inspection import has_tidying
+from memory_store.journal import Journal, sync_folder
 from memory_store.memory import Memory
+from memory_store.records import Retention
+from memory_store.transfer import Export, Import, clear
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -40,7 +45,7 @@ class MemoryStore:
     """
 
     def __init__(self, folder: Path, config: MemoryStoreConfig) -> None:
-        """Take the data folder; it is created if it is missing.
+        """Take the data folder; it is created if it is missing, and cleared of what transfers have left in it.
 
         Raises:
             DataFolderInUse: another process has it.
@@ -51,7 +56,13 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._opened: dict[str, Memory] = {}
         self._closed = False
-        self._folder_lock = _take(folder)
+        self._folder_lock = take(folder)
+        try:
+            clear(self._folder)
+        except OSError as error:
+            self._folder_lock.close()
+            raise StoreUnavailable(f"cannot use the data folder {folder}: {error}") from error
+        self._workers = new_workers()
 
     def close(self) -> None:
         """Close all memories and let go of the folder."""
@@ -60,6 +71,7 @@ class MemoryStore:
             for memory in self._opened.values():
                 memory.close(StoreUnavailable("the server is stopping"))
             self._opened.clear()
+            self._workers.shutdown()
             self._folder_lock.close()
 
     def _check_open(self) -> None:
@@ -74,6 +86,22 @@ class MemoryStore:
         stems = (path.stem for path in self._folder.glob("*.sqlite"))
         return sorted(stem for stem in stems if NAME_PATTERN.fullmatch(stem))
 
+    def names_to_tidy(self) -> list[str]:
+        """Name the memories that `Memory.tidy` may have work with, in order: a retention, or an unfinished removal.
+
+        None is opened for it.
+
+        Raises:
+            StoreUnavailable: the store was closed.
+        """
+        found = []
+        for name in self.names():
+            with self._lock:
+                self._check_open()
+                if has_tidying(self._path(name), is_open=name in self._opened):
+                    found.append(name)
+        return found
+
     def get(self, name: str) -> Memory:
         """Give a memory; it is opened if it is not.
 
@@ -87,10 +115,17 @@ class MemoryStore:
             if name not in self._opened:
                 if not path.exists():
                     raise MemoryNotFound(f"there is no memory {name}")
-                self._opened[name] = Memory(name, path, self._config.max_streams)
+                self._opened[name] = Memory(name, path, self._config.max_streams, self._workers)
             return self._opened[name]
 
-    def create(self, name: str, encoder_version: str, dimension: int, threshold: float | None) -> Memory:
+    def create(
+        self,
+        name: str,
+        encoder_version: str,
+        dimension: int,
+        threshold: float | None,
+        retention: Retention | None = None,
+    ) -> Memory:
         """Create an empty memory; when this returns, it is on disk.
 
         Args:
@@ -98,6 +133,7 @@ class MemoryStore:
             encoder_version: what it is bound to.
             dimension: D.
             threshold: in (0, 2]; None for the default.
+            retention: how long it keeps what it sees; None for without limit.
 
         Raises:
             MemoryExists: the name is taken.
@@ -108,13 +144,24 @@ class MemoryStore:
         threshold = self._config.novelty_threshold if threshold is None else threshold
         check_threshold(threshold)
         with self._lock:
-            self._check_open()
-            if path.exists():
-                raise MemoryExists(f"there is a memory {name} already")
-            if len(self.names()) >= self._config.max_memories:
-                raise TooManyMemories(f"expected at most {self._config.max_memories} memories")
+            self._check_free(name)
+            _remove_index_copy(path)
             Journal.create(path, encoder_version, dimension, threshold)
-            return self.get(name)
+            memory = self.get(name)
+            if retention is not None:
+                try:
+                    memory.set_retention(retention)
+                except StoreUnavailable:
+                    self.delete(name)
+                    raise
+            return memory
+
+    def _check_free(self, name: str) -> None:
+        self._check_open()
+        if self._path(name).exists():
+            raise MemoryExists(f"there is a memory {name} already")
+        if len(self.names()) >= self._config.max_memories:
+            raise TooManyMemories(f"expected at most {self._config.max_memories} memories")
 
     def delete(self, name: str, expected_revision: int | None = None) -> None:
         """Delete a memory with all it holds. Whoever still writes to it is refused.
@@ -136,14 +183,76 @@ class MemoryStore:
             opened = self._opened.pop(name, None)
             if opened is not None:
                 opened.close(MemoryNotFound(f"memory {name} was deleted"))
+            _remove_index_copy(path)
             Journal.delete(path)
 
+    def export(self, name: str) -> Export:
+        """Begin to give a memory out as one file; it goes on taking frames meanwhile.
 
-def _take(folder: Path) -> IO[str]:
-    """Take the folder for this process: the lock goes with the file handle, however the process ends."""
+        Raises:
+            MemoryNotFound: there is none of this name.
+            MemoryUnreadable: its file cannot be used.
+        """
+        self.get(name)  # opens it: only beside a connection that writes can a journal be read while it is written
+        return Export(self._path(name))
+
+    def receive(self, name: str) -> Import:
+        """Begin to take a memory in as one file; `adopt` makes it one.
+
+        Raises:
+            MemoryExists: the name is taken.
+            InvalidName, TooManyMemories: as they say.
+        """
+        with self._lock:
+            self._check_free(name)
+        return Import(self._folder)
+
+    def adopt(self, arrived: Import, name: str, size_bytes: int, sha256: bytes) -> Memory:
+        """Make a memory of what has arrived; when this returns, it is on disk. Nobody sees it before.
+
+        Args:
+            arrived: what was received; discard it afterwards, whatever comes of this.
+            name: what the memory is to be called.
+            size_bytes: of the whole file.
+            sha256: of the whole file.
+
+        Raises:
+            MemoryUnreadable: it is not whole, is no memory, or was written by a newer version. Nothing was changed.
+            MemoryExists: the name was taken meanwhile.
+            InvalidName, TooManyMemories: as they say.
+            StoreUnavailable: the disk refused, or the transfer was stopped; nothing is left under the name.
+        """
+        path = self._path(name)
+        arrived.finish(size_bytes, sha256)  # long, and without the lock: the other memories go on
+        with self._lock:
+            self._check_free(name)
+            _remove_index_copy(path)
+            arrived.move_to(path)
+            try:
+                return self.get(name)
+            except BaseException:
+                Journal.delete(path)
+                raise
+
+
+def _remove_index_copy(path: Path) -> None:
+    """Remove the copy of the index that may lie beside a journal: the next journal of this name has another."""
     try:
-        (folder / "memories").mkdir(parents=True, exist_ok=True)
+        copy_path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"cannot remove the copy of the index of {path}: {error}") from error
+
+
+def take(folder: Path) -> IO[str]:
+    """Take the folder for this process: the lock goes with the file handle, however the process ends."""
+    memories = folder / "memories"
+    try:
+        made = [path for path in (memories, *memories.parents) if not path.exists()]
+        memories.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
+        # The folders themselves, and what a killed server had renamed or removed in them and not synced.
+        for path in {memories, folder, *(path.parent for path in made)}:
+            sync_folder(path)
     except OSError as error:
         raise StoreUnavailable(f"cannot use the data folder {folder}: {error}") from error
     try:

@@ -114,7 +114,7 @@ def within(leaves: Leaves, scope: Scope, reading: Reading, stored: Callable[[int
     inside = overlaps & (first_us >= scope.first_us) & (last_us <= scope.last_us)
     chosen = leaves.rows(inside)
     for name in leaves.facts.names(overlaps & ~inside):
-        parts = [part for part in _parts(reading, name[0], scope) if part.frames]
+        parts = [part for part in _parts(reading, name[0], name[3], scope) if part.frames]
         if parts:
             frames = sum(part.frames for part in parts)
             extent = (min(part.first_us for part in parts), max(part.last_us for part in parts))
@@ -132,13 +132,13 @@ class _Part:
     last_us: int
 
 
-def _parts(reading: Reading, stay_id: int, scope: Scope) -> Iterator[_Part]:
-    for sighting in reading.sightings_of_stay(stay_id):
+def _parts(reading: Reading, stay_id: int, exemplar_id: int, scope: Scope) -> Iterator[_Part]:
+    for sighting in reading.sightings_of_stay(stay_id, exemplar_id):
         if scope.first_us <= sighting.start_us and sighting.end_us <= scope.last_us:
             yield _Part(sighting, sighting.frames, sighting.start_us, sighting.end_us)
         else:
             seqs = (sighting.first_seq, sighting.last_seq)
-            yield _Part(sighting, *reading.extent_within(sighting.session_id, seqs, sighting.exemplar_id, scope))
+            yield _Part(sighting, *reading.extent_within(sighting.session_id, seqs, scope))
 
 
 def _mean(parts: Sequence[_Part], exemplar: Embedding) -> Embedding:

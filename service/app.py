@@ -16,6 +16,7 @@ from encoder.frame_encoder import FrameEncoder, OpenVinoEncoder
 from framekeep.v1 import video_memory_pb2 as pb
 from framekeep.v1 import video_memory_pb2_grpc as pb_grpc
 from memory_store.store import MemoryStore
+from service.caretaker import Caretaker
 from service.config import ServiceConfig
 from service.encoding import Encoding
 from service.frame_converters import MAX_FRAMES_PER_MESSAGE
@@ -23,6 +24,8 @@ from service.ingest import FRAMES_IN_FLIGHT, Ingest
 from service.query import Queries
 from service.resources import Resources
 from service.servicer import Servicer
+from service.transfers import Transfers
+from service.upkeep import Upkeep
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,9 +56,14 @@ class App:
         self._store = store
         self._encoding = Encoding(encoder)
         self._ingest = Ingest(store, self._encoding, config.server.max_sessions)
+        self._transfers = Transfers(store)
+        self._upkeep = Upkeep(store)
+        self._caretaker = Caretaker(store)
         message_bytes = 3 * config.encoder.max_picture_pixels + MESSAGE_OVERHEAD_BYTES
         servicer = Servicer(
             Resources(store, encoder.version),
+            self._transfers,
+            self._upkeep,
             self._ingest,
             Queries(store, self._encoding),
             _info(config, encoder, message_bytes),
@@ -93,18 +101,28 @@ class App:
         except RuntimeError as error:
             raise ListenError(f"cannot listen on {host}:{wanted}: is it in use?") from error
         await self._server.start()
+        self._caretaker.start()
         for name in self._names:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return f"{host}:{port}"
 
     async def stop(self) -> None:
-        """Stop: refuse new calls, commit and answer what is in flight, then close everything, in this order."""
+        """Stop: refuse new calls, break off what can go on later, commit and answer frames in flight, close everything.
+
+        Removals that go on are broken off by closing the store, between two of their steps.
+        """
         await self._health.enter_graceful_shutdown()
+        self._caretaker.stop()
+        self._upkeep.stop()
+        self._transfers.stop()
         await self._ingest.stop()
         await self._server.stop(STOP_SECONDS)
         await self._ingest.finish()
+        await self._transfers.close()
         await self._encoding.close()
         await asyncio.to_thread(self._store.close)
+        await self._caretaker.close()
+        await self._upkeep.close()
 
 
 def _info(config: ServiceConfig, encoder: FrameEncoder, message_bytes: int) -> pb.ServerInfo:

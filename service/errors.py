@@ -14,11 +14,15 @@ class InvalidField(ServiceError):
 
 
 class ProtocolViolation(ServiceError):
-    """Messages of an Ingest call came out of order."""
+    """Messages of an Ingest or ImportMemory call came out of order."""
 
 
 class EncoderMismatch(ServiceError):
     """The memory, or an embedding, belongs to another encoder version."""
+
+
+class EtagMismatch(ServiceError):
+    """The resource is no longer the one that the caller has read."""
 
 
 class SessionTakenOver(ServiceError):

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import assert_never
 
 from encoder.picture import Picture, PixelFormat, read_compressed, read_raw
 from encoder.version import EncoderVersion
 from framekeep.v1 import video_memory_pb2 as pb
-from memory_store.records import Clock, Embedding, Novel, Rejected, Repeat
+from memory_store.records import Clock, Embedding, Forgotten, Novel, Rejected, Repeat
 from service.errors import InvalidField, ProtocolViolation
 from service.ingest import IncomingFrame, Opening, TimedVerdict
 from service.names import MAX_PTS_US, exemplar_name, stream_from, time_from, time_to
@@ -136,6 +137,10 @@ def verdict_to(memory: str, timed: TimedVerdict) -> pb.Verdict:
         case Rejected(reason, why):
             message.kind = pb.Verdict.KIND_REJECTED
             message.rejection.CopyFrom(status_of_rejection(reason, why))
+        case Forgotten():
+            message.kind = pb.Verdict.KIND_FORGOTTEN
+        case other:
+            assert_never(other)
     if verdict.capture_us is not None:
         message.capture_time.CopyFrom(time_to(verdict.capture_us))
     if timed.timings is not None:

@@ -1,5 +1,7 @@
 """Resource names and times of the contract, read and written; both are checked when read."""
 
+from collections.abc import Iterable
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from framekeep.v1 import video_memory_pb2 as pb
@@ -28,6 +30,21 @@ def stream_from(name: str) -> tuple[str, str]:
     """Read `memories/{memory}/streams/{stream}`."""
     memory, stream = _parts(name, "memories", "streams")
     return check_name(memory), check_name(stream)
+
+
+def streams_from(memory: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Read names of streams, all of one memory.
+
+    Raises:
+        InvalidField: one is of another memory.
+    """
+    streams = []
+    for name in given:
+        named, stream = stream_from(name)
+        if named != memory:
+            raise InvalidField("stream", f"expected a stream of memory {memory}, got {name!r}")
+        streams.append(stream)
+    return tuple(streams)
 
 
 def exemplar_from(name: str) -> tuple[str, int]:

@@ -175,7 +175,7 @@ def _given(memory: Memory, values: NDArray[np.float32], version: str) -> Embeddi
 
 
 def _shown_at(memory: Memory, stream: str, time_us: int) -> Embedding:
-    return memory.embedding(memory.reading.exemplar_at(memory.stream_id(stream), time_us))
+    return memory.embedding(memory.exemplar_at(stream, time_us))
 
 
 def _answer(memory: Memory, embedding: Embedding, question: Question) -> Answer:

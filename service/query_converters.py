@@ -10,8 +10,8 @@ from service.names import (
     exemplar_name,
     memory_from,
     range_from,
-    stream_from,
     stream_name,
+    streams_from,
     time_from,
     time_to,
 )
@@ -50,18 +50,11 @@ def question_from(request: pb.QueryRequest, max_pixels: int) -> Question:
         first_us,
         end_us,
         time_from(request.as_of, "as_of") if request.HasField("as_of") else None,
-        tuple(_stream_of(memory, name) for name in request.streams),
+        streams_from(memory, request.streams),
         beta,
         request.top or DEFAULT_TOP,
         request.include_thumbnails,
     )
-
-
-def _stream_of(memory: str, name: str) -> str:
-    named, stream = stream_from(name)
-    if named != memory:
-        raise InvalidField("stream", f"expected a stream of memory {memory}, got {name!r}")
-    return stream
 
 
 def _subject_from(request: pb.QueryRequest, memory: str, max_pixels: int) -> Subject:
@@ -76,7 +69,8 @@ def _subject_from(request: pb.QueryRequest, memory: str, max_pixels: int) -> Sub
                 raise InvalidField("exemplar", f"expected an exemplar of memory {memory}, got {request.exemplar!r}")
             return LikeExemplar(exemplar_id)
         case "moment":
-            return LikeMoment(_stream_of(memory, request.moment.stream), time_from(request.moment.time, "moment.time"))
+            [stream] = streams_from(memory, [request.moment.stream])
+            return LikeMoment(stream, time_from(request.moment.time, "moment.time"))
     raise InvalidField("subject", "expected a picture, an embedding, an exemplar or a moment, got none")
 
 

@@ -2,9 +2,13 @@
 
 from framekeep.v1 import video_memory_pb2 as pb
 from memory_store import facts as stored
+from memory_store.records import Policy, Retention
 from service.errors import InvalidField
 from service.frame_converters import clock_to
 from service.names import exemplar_name, stream_name, time_to
+
+_LONGEST_DURATION_S = 315_576_000_000
+"""What a Duration may say, by its definition: 10,000 years."""
 
 
 def sighting_to(memory: str, sighting: stored.ShownSighting) -> pb.Sighting:
@@ -19,6 +23,7 @@ def sighting_to(memory: str, sighting: stored.ShownSighting) -> pb.Sighting:
         clock=clock_to(sighting.clock),
         novelty_threshold=sighting.threshold,
         largest_novelty=sighting.largest_novelty,
+        restated=sighting.restated,
     )
 
 
@@ -32,8 +37,44 @@ def memory_to(facts: stored.MemoryFacts) -> pb.Memory:
         create_time=time_to(facts.created_us),
         policy_revision=facts.policy.revision,
         contents=_contents_to(facts.contents),
-        etag=str(facts.policy.revision),
+        etag=memory_etag(facts.policy, facts.retention),
+        retention=_retention_to(facts.retention),
     )
+
+
+def memory_etag(policy: Policy, retention: Retention) -> str:
+    """Name the state of what can be updated: a threshold that was set again has another revision, limits have not."""
+    limits = (retention.max_age_us, retention.max_exemplars, retention.max_bytes)
+    return "-".join(str(part or 0) for part in (policy.revision, *limits))
+
+
+def retention_from(message: pb.Retention) -> Retention:
+    """Read limits of what is kept.
+
+    Raises:
+        InvalidField: an age that is no length of time.
+        InvalidRetention: a limit below 1.
+    """
+    max_age_us = None
+    if message.HasField("max_age"):
+        age = message.max_age
+        if not (abs(age.seconds) <= _LONGEST_DURATION_S and abs(age.nanos) < 10**9 and age.seconds * age.nanos >= 0):
+            raise InvalidField("retention.max_age", f"expected a Duration, got {age.seconds} s {age.nanos} ns")
+        max_age_us = age.seconds * 10**6 + age.nanos // 1000
+    return Retention(
+        max_age_us,
+        message.max_exemplars if message.HasField("max_exemplars") else None,
+        message.max_bytes if message.HasField("max_bytes") else None,
+    )
+
+
+def _retention_to(retention: Retention) -> pb.Retention | None:
+    if retention == Retention():
+        return None
+    message = pb.Retention(max_exemplars=retention.max_exemplars, max_bytes=retention.max_bytes)
+    if retention.max_age_us is not None:
+        message.max_age.FromMicroseconds(retention.max_age_us)
+    return message
 
 
 def stream_to(memory: str, facts: stored.StreamFacts) -> pb.Stream:
@@ -62,6 +103,7 @@ def _contents_to(contents: stored.Contents) -> pb.Contents:
         novel_frames=contents.novel_frames,
         repeat_frames=contents.repeat_frames,
         rejected_frames=contents.rejected_frames,
+        forgotten_frames=contents.forgotten_frames,
         counted_frames=contents.counted_frames,
         exemplars=contents.exemplars,
         stays=contents.stays,
@@ -88,6 +130,7 @@ def exemplar_to(memory: str, exemplar: stored.Exemplar, encoder_version: str) ->
         frame_count=facts.frames,
         sighting_count=facts.sightings,
         thumbnail=exemplar.thumbnail or b"",
+        own_frame_forgotten=exemplar.recentred,
     )
     if exemplar.embedding is not None:
         message.embedding.CopyFrom(pb.Embedding(values=exemplar.embedding, encoder_version=encoder_version))

@@ -1,14 +1,17 @@
 """Memories, streams, exemplars and timelines, as they are listed, changed and deleted. All of it may be slow."""
 
+import threading
+
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from encoder.version import EncoderVersion
 from framekeep.v1 import video_memory_pb2 as pb
 from memory_store.errors import MemoryNotFound, MemoryUnreadable
+from memory_store.memory import Memory
 from memory_store.scope import EARLIEST_US, LATEST_US
 from memory_store.store import MemoryStore
 from service import names, resource_converters
-from service.errors import InvalidField
+from service.errors import EtagMismatch, InvalidField
 from service.pages import page_from
 
 
@@ -18,12 +21,16 @@ class Resources:
     def __init__(self, store: MemoryStore, version: EncoderVersion) -> None:
         self._store = store
         self._version = version
+        self._changing = threading.Lock()  # between the look at an etag and the change that depends on it
 
     def create_memory(self, request: pb.CreateMemoryRequest) -> pb.Memory:
         """See the contract."""
         name = names.memory_from(request.memory.name)
         threshold = request.memory.novelty_threshold if request.memory.HasField("novelty_threshold") else None
-        memory = self._store.create(name, str(self._version), self._version.dimension, threshold)
+        retention = None
+        if request.memory.HasField("retention"):
+            retention = resource_converters.retention_from(request.memory.retention)
+        memory = self._store.create(name, str(self._version), self._version.dimension, threshold, retention)
         return resource_converters.memory_to(memory.facts())
 
     def get_memory(self, request: pb.GetMemoryRequest) -> pb.Memory:
@@ -47,17 +54,27 @@ class Resources:
 
     def update_memory(self, request: pb.UpdateMemoryRequest) -> pb.Memory:
         """See the contract."""
-        _check_mask(request.update_mask)
+        _check_mask(request.update_mask, ("novelty_threshold", "retention"))
         memory = self._store.get(names.memory_from(request.memory.name))
-        if not request.memory.HasField("novelty_threshold"):
+        threshold = "novelty_threshold" in request.update_mask.paths
+        if threshold and not request.memory.HasField("novelty_threshold"):
             raise InvalidField("novelty_threshold", "expected a value: a memory always has one")
-        expected = resource_converters.revision_from(request.memory.etag)
-        memory.set_threshold(None, request.memory.novelty_threshold, expected)
+        retention = resource_converters.retention_from(request.memory.retention)
+        with self._changing:
+            _check_etag(memory, request.memory.etag)
+            if threshold:  # first, for it can be refused
+                memory.set_threshold(None, request.memory.novelty_threshold)
+            if "retention" in request.update_mask.paths:
+                memory.set_retention(retention)
         return resource_converters.memory_to(memory.facts())
 
     def delete_memory(self, request: pb.DeleteMemoryRequest) -> pb.DeleteMemoryResponse:
         """See the contract."""
-        self._store.delete(names.memory_from(request.name), resource_converters.revision_from(request.etag))
+        name = names.memory_from(request.name)
+        with self._changing:
+            if request.etag:
+                _check_etag(self._store.get(name), request.etag)
+            self._store.delete(name)
         return pb.DeleteMemoryResponse()
 
     def create_stream(self, request: pb.CreateStreamRequest) -> pb.Stream:
@@ -89,7 +106,7 @@ class Resources:
 
     def update_stream(self, request: pb.UpdateStreamRequest) -> pb.Stream:
         """See the contract."""
-        _check_mask(request.update_mask)
+        _check_mask(request.update_mask, ("novelty_threshold",))
         name, stream = names.stream_from(request.stream.name)
         memory = self._store.get(name)
         own = request.stream.novelty_threshold if request.stream.HasField("novelty_threshold") else None
@@ -135,8 +152,8 @@ class Resources:
             request.page_size, request.page_token, f"timeline of {name} {stream} {first_us} {end_us}", (int, int)
         )
         memory = self._store.get(name)
-        sightings = memory.reading.timeline(
-            memory.stream_id(stream),
+        sightings = memory.timeline(
+            stream,
             EARLIEST_US if first_us is None else first_us,
             LATEST_US if end_us is None else end_us - 1,
             None if page.after is None else (int(page.after[0]), int(page.after[1])),
@@ -148,6 +165,12 @@ class Resources:
         )
 
 
-def _check_mask(mask: FieldMask) -> None:
-    if list(mask.paths) != ["novelty_threshold"]:
-        raise InvalidField("update_mask", f"expected 'novelty_threshold' alone, got {list(mask.paths)}")
+def _check_mask(mask: FieldMask, known: tuple[str, ...]) -> None:
+    if not mask.paths or not set(mask.paths) <= set(known):
+        raise InvalidField("update_mask", f"expected nothing but {' and '.join(known)}, got {list(mask.paths)}")
+
+
+def _check_etag(memory: Memory, etag: str) -> None:
+    current = resource_converters.memory_etag(memory.policy(), memory.retention)
+    if etag and etag != current:
+        raise EtagMismatch(f"expected the etag {current}, got {etag[:100]!r}")

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, NoReturn, TypeVar
 
 from grpc.aio import ServicerContext
@@ -18,6 +19,8 @@ from service.ingest import Ingest, IngestSession
 from service.query import Queries
 from service.resources import Resources
 from service.status import KNOWN_ERRORS, status_of
+from service.transfers import Transfers
+from service.upkeep import Upkeep
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,8 +57,18 @@ async def _abort(context: Context, error: Exception) -> NoReturn:
 class Servicer(pb_grpc.VideoMemoryServiceServicer):
     """Joins the contract to the parts of the service."""
 
-    def __init__(self, resources: Resources, ingest: Ingest, queries: Queries, info: pb.ServerInfo) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        transfers: Transfers,
+        upkeep: Upkeep,
+        ingest: Ingest,
+        queries: Queries,
+        info: pb.ServerInfo,
+    ) -> None:
         self._resources = resources
+        self._transfers = transfers
+        self._upkeep = upkeep
         self._ingest = ingest
         self._queries = queries
         self._info = info
@@ -90,6 +103,32 @@ class Servicer(pb_grpc.VideoMemoryServiceServicer):
     async def DeleteMemory(self, request: pb.DeleteMemoryRequest) -> pb.DeleteMemoryResponse:
         """See the contract."""
         return await asyncio.to_thread(self._resources.delete_memory, request)
+
+    async def ExportMemory(
+        self, request: pb.ExportMemoryRequest, context: Context
+    ) -> AsyncIterator[pb.ExportMemoryResponse]:
+        """See the contract."""
+        try:
+            async with aclosing(self._transfers.give_out(request)) as responses:
+                async for response in responses:
+                    yield response
+        except Exception as error:  # noqa: BLE001  # every fault gets a status, and unknown ones are logged
+            await _abort(context, error)
+
+    @_answering
+    async def ImportMemory(self, requests: AsyncIterator[pb.ImportMemoryRequest]) -> pb.ImportMemoryResponse:
+        """See the contract."""
+        return await self._transfers.take_in(requests)
+
+    @_answering
+    async def ForgetRange(self, request: pb.ForgetRangeRequest) -> pb.ForgetRangeResponse:
+        """See the contract."""
+        return await self._upkeep.forget(request)
+
+    @_answering
+    async def CompactMemory(self, request: pb.CompactMemoryRequest) -> pb.CompactMemoryResponse:
+        """See the contract."""
+        return await self._upkeep.compact(request)
 
     @_answering
     async def CreateStream(self, request: pb.CreateStreamRequest) -> pb.Stream:

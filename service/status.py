@@ -15,6 +15,7 @@ DOMAIN = "framekeep"
 TABLE: dict[type[Exception], tuple[StatusCode, "ErrorReason.ValueType"]] = {
     store_errors.InvalidName: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_INVALID_NAME),
     store_errors.InvalidThreshold: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_INVALID_FIELD),
+    store_errors.InvalidRetention: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_INVALID_FIELD),
     service_errors.InvalidField: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_INVALID_FIELD),
     encoder_errors.PictureUnreadable: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_PICTURE_UNREADABLE),
     encoder_errors.PictureTooLarge: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_PICTURE_TOO_LARGE),
@@ -32,6 +33,7 @@ TABLE: dict[type[Exception], tuple[StatusCode, "ErrorReason.ValueType"]] = {
     store_errors.MemoryUnreadable: (StatusCode.FAILED_PRECONDITION, ErrorReason.ERROR_REASON_MEMORY_UNREADABLE),
     store_errors.SequenceGap: (StatusCode.OUT_OF_RANGE, ErrorReason.ERROR_REASON_SEQUENCE_GAP),
     service_errors.SessionTakenOver: (StatusCode.ABORTED, ErrorReason.ERROR_REASON_SESSION_TAKEN_OVER),
+    service_errors.EtagMismatch: (StatusCode.ABORTED, ErrorReason.ERROR_REASON_ETAG_MISMATCH),
     store_errors.PolicyChanged: (StatusCode.ABORTED, ErrorReason.ERROR_REASON_ETAG_MISMATCH),
     store_errors.StoreUnavailable: (StatusCode.UNAVAILABLE, ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
     service_errors.ShuttingDown: (StatusCode.UNAVAILABLE, ErrorReason.ERROR_REASON_SHUTTING_DOWN),
@@ -65,6 +67,8 @@ def status_of(error: Exception) -> Status:
             metadata = {"field": error.field}
         case store_errors.InvalidThreshold():
             metadata = {"field": "novelty_threshold"}
+        case store_errors.InvalidRetention():
+            metadata = {"field": "retention"}
     return _status(code, reason_name(reason), str(error), metadata)
 
 

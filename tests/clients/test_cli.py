@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from encoder.backbone import DIMENSION
 from framekeep import Client
 from framekeep.cli import main
 from framekeep.picture_files import png_from
@@ -129,7 +130,7 @@ def test_a_query_prints_json_for_machines(run: Run, lobby: str) -> None:
     answer: dict[str, Any] = json.loads(result.stdout)
     assert (answer["seen"], answer["matches"][0]["exemplar"]) == (True, 2)
     assert answer["matches"][0]["first_time"] == "2026-01-31T05:06:07.52Z"
-    assert len(answer["attention"]["context_vector"]) == 1280
+    assert len(answer["attention"]["context_vector"]) == DIMENSION
 
 
 def test_exemplars_are_listed_and_drawn(run: Run, lobby: str, tmp_path: Path) -> None:

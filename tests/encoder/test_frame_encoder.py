@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from encoder import backbone as backbone_module
+from encoder import projection as projection_module
 from encoder.backbone import DIMENSION, INPUT_SIDE_PIXELS, EfficientNetLite0, load_backbone, weights_file
 from encoder.config import EncoderConfig
 from encoder.conversion import converted
 from encoder.errors import WeightsUnreadable
 from encoder.frame_encoder import OpenVinoEncoder
 from encoder.picture import Pixels
+from encoder.projection import projection
+
+ROUNDING = 2**-11
+"""What float16 may move a number by, as a share of it."""
 
 SHAPE = (INPUT_SIDE_PIXELS, INPUT_SIDE_PIXELS, 3)
 
@@ -50,10 +57,10 @@ def test_embeddings_are_those_of_the_torch_network(
     with torch.inference_mode():
         expected = backbone(torch.from_numpy(np.stack(inputs))).numpy()
 
-    np.testing.assert_allclose(embeddings, expected, atol=1e-5)
+    np.testing.assert_allclose(embeddings, expected, rtol=ROUNDING, atol=1e-5)
 
 
-def test_the_torch_network_scales_pixels_and_averages_its_last_feature_map(
+def test_the_torch_network_scales_pixels_averages_its_last_feature_map_and_projects(
     backbone: EfficientNetLite0, inputs: list[Pixels]
 ) -> None:
     scaled = (np.stack(inputs[:2]).astype(np.float32) - 127) / 128
@@ -61,7 +68,7 @@ def test_the_torch_network_scales_pixels_and_averages_its_last_feature_map(
         features = backbone._network.extract_features(torch.from_numpy(scaled.transpose(0, 3, 1, 2).copy())).numpy()
         found = backbone(torch.from_numpy(np.stack(inputs[:2]))).numpy()
 
-    expected = features.astype(np.float64).mean((2, 3))
+    expected = features.astype(np.float64).mean((2, 3)) @ projection(DIMENSION).T
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -69,7 +76,11 @@ def test_the_torch_network_scales_pixels_and_averages_its_last_feature_map(
 def test_embeddings_have_unit_length(encoder: OpenVinoEncoder, embeddings: NDArray[np.float32]) -> None:
     assert embeddings.shape == (7, DIMENSION) == (7, encoder.version.dimension)
     assert embeddings.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(embeddings.astype(np.float64), axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(embeddings.astype(np.float64), axis=1), 1, atol=ROUNDING)
+
+
+def test_float16_holds_embeddings_exactly(embeddings: NDArray[np.float32]) -> None:
+    np.testing.assert_array_equal(embeddings.astype(np.float16).astype(np.float32), embeddings)
 
 
 @pytest.mark.parametrize("order", [[0], [6], [3, 1], [6, 5, 4, 3, 2, 1, 0], [2] * 5, [0, 1, 2, 3, 4, 5, 6] * 2])
@@ -103,12 +114,22 @@ def test_the_version_names_every_part(encoder: OpenVinoEncoder) -> None:
     digest = hashlib.sha256(Path(str(weights)).read_bytes()).hexdigest()
 
     assert encoder.version.weights_sha256 == digest
-    expected = f"efficientnet-lite0-gap/weights-{digest[:12]}/squash-224-area/projection-none/d1280/f32"
+    expected = (
+        f"efficientnet-lite0-gap/weights-{digest[:12]}/squash-224-area/projection-mean-and-hadamard/d256/f32-to-f16"
+    )
     assert str(encoder.version) == expected
 
 
 @pytest.mark.parametrize(
-    "change", [{"network": "x"}, {"weights_sha256": "0" * 64}, {"resize": "x"}, {"precision": "x"}, {"dimension": 1}]
+    "change",
+    [
+        {"network": "x"},
+        {"weights_sha256": "0" * 64},
+        {"resize": "x"},
+        {"projection": "x"},
+        {"precision": "x"},
+        {"dimension": 1},
+    ],
 )
 def test_versions_that_differ_in_any_part_are_written_differently(
     encoder: OpenVinoEncoder, change: dict[str, Any]
@@ -134,7 +155,7 @@ def test_other_weights_are_another_version_with_other_embeddings(
     assert np.abs(other.encode(inputs[:1]) - embeddings[:1]).max() > 0.01
     with torch.inference_mode():
         expected = load_backbone(tmp_path / "other.pth")(torch.from_numpy(inputs[0][None].copy())).numpy()
-    np.testing.assert_allclose(other.encode(inputs[:1]), expected, atol=1e-5)
+    np.testing.assert_allclose(other.encode(inputs[:1]), expected, rtol=ROUNDING, atol=1e-5)
 
 
 def _saved(state: object) -> bytes:
@@ -191,6 +212,19 @@ def test_the_converted_network_is_made_once_and_again_if_it_is_damaged(
 
     assert made.stat().st_mtime_ns > written
     assert np.array_equal(again.encode(inputs), embeddings)
+
+
+@pytest.mark.parametrize("code", [backbone_module, projection_module], ids=["backbone", "projection"])
+def test_a_network_converted_by_other_code_is_not_used(
+    encoder: OpenVinoEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: ModuleType
+) -> None:
+    weights = weights_file(None)
+    made = converted(weights, encoder.version.weights_sha256, tmp_path)
+    changed = tmp_path / "changed.py"
+    changed.write_text(Path(str(code.__file__)).read_text() + "# changed\n")
+    monkeypatch.setattr(code, "__file__", str(changed))
+
+    assert converted(weights, encoder.version.weights_sha256, tmp_path) != made
 
 
 def test_a_parameter_of_another_shape_is_named(backbone: EfficientNetLite0, tmp_path: Path) -> None:

@@ -44,9 +44,13 @@ def test_a_frame_exactly_at_the_threshold_is_a_repeat_and_one_bit_beyond_it_is_n
     assert decide(beyond, lambda: beyond, threshold).stands_for_it is None
 
 
+@pytest.mark.parametrize("length", [1, 0.9999])
 @pytest.mark.parametrize("degrees", [0, 1, 25, 90, 179, 180])
-def test_turning_by_an_angle_costs_one_minus_its_cosine(facing: Callable[[float], Embedding], degrees: float) -> None:
-    assert distance(facing(10), facing(10 + degrees)) == pytest.approx(1 - np.cos(np.deg2rad(degrees)), abs=1e-7)
+def test_turning_by_an_angle_costs_one_minus_its_cosine_however_long_a_vector_is(degrees: float, length: float) -> None:
+    angles = np.deg2rad([10, 10 + degrees])
+    before, after = (np.stack([np.cos(angles), np.sin(angles)], axis=1) * length).astype(np.float32)
+
+    assert distance(before, after) == pytest.approx(1 - np.cos(np.deg2rad(degrees)), abs=1e-7)
 
 
 @given(seed=st.integers(0, 2**32 - 1))
@@ -56,22 +60,23 @@ def test_a_distance_is_symmetric_and_within_0_and_2_however_lengths_are_rounded(
     first, second = first / np.linalg.norm(first), second / np.linalg.norm(second)
 
     assert distance(first, second) == distance(second, first)
-    assert distance(first, second) == pytest.approx(1 - np.dot(first.astype(float), second), abs=1e-12)
+    lengths = np.sqrt(np.sum(first.astype(float) ** 2) * np.sum(second.astype(float) ** 2))
+    assert distance(first, second) == pytest.approx(1 - np.dot(first.astype(float), second) / lengths, abs=1e-12)
     assert 0 <= distance(first, first) < 1e-6
     assert 2 - 1e-6 < distance(first, -first) <= 2
 
 
 def test_the_nearest_is_the_one_of_the_smallest_distance(facing: Callable[[float], Embedding]) -> None:
-    candidates = [(5, facing(40)), (3, facing(-20)), (9, facing(25))]
+    candidates = np.stack([facing(40), facing(-20), facing(25)])
 
-    assert nearest(facing(0), candidates) == Neighbour(3, distance(facing(0), facing(-20)))
-    assert nearest(facing(0), []) is None
+    assert nearest(facing(0), np.array([5, 3, 9]), candidates) == Neighbour(3, distance(facing(0), facing(-20)))
+    assert nearest(facing(0), np.empty(0, np.int64), candidates[:0]) is None
 
 
 def test_of_equally_near_exemplars_the_oldest_is_taken_in_whatever_order_they_are_proposed() -> None:
     above, below, frame = np.eye(3, dtype=np.float32)
-    candidates = [(1, above), (2, below)]
+    ids, candidates = np.array([1, 2]), np.stack([above, below])
 
-    forward, backward = nearest(frame, candidates), nearest(frame, candidates[::-1])
+    forward, backward = nearest(frame, ids, candidates), nearest(frame, ids[::-1], candidates[::-1])
 
     assert forward == backward == Neighbour(1, 1.0)

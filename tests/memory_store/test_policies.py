@@ -69,7 +69,7 @@ def test_a_change_closes_the_sighting_and_keeps_the_stay(memory: Memory, facing:
     memory.set_threshold(None, 0.2)
     memory.remember(frames(session, [facing(2), facing(3)], first_seq=2))
 
-    shown = memory.reading.timeline(memory.stream_id("door"), 0, 10**6, None, 9)
+    shown = memory.timeline("door", 0, 10**6, None, 9)
 
     assert [(sighting.threshold, sighting.start_us, sighting.end_us) for sighting in shown] == [
         (0.1, 0, 1000),

@@ -44,7 +44,7 @@ def test_verdicts_are_given_again_as_they_were(memory: Memory, facing: Facing, f
 
 
 def _starts(memory: Memory, first_us: int, last_us: int) -> list[int]:
-    shown = memory.reading.timeline(memory.stream_id("door"), first_us, last_us, None, 99)
+    shown = memory.timeline("door", first_us, last_us, None, 99)
     return [sighting.start_us for sighting in shown]
 
 
@@ -54,7 +54,7 @@ def test_the_timeline_has_whole_sightings_that_overlap_a_range_ends_included(tur
     assert _starts(turning, 14_001, 29_999) == [20_000]
     assert _starts(turning, 21_000, 21_001) == [20_000]
     assert _starts(turning, 14_001, 19_999) == []
-    [shown] = turning.reading.timeline(turning.stream_id("door"), 21_000, 21_001, None, 99)
+    [shown] = turning.timeline("door", 21_000, 21_001, None, 99)
     assert (shown.start_us, shown.end_us, shown.frames, shown.exemplar_id) == (20_000, 24_000, 3, 3)
 
 
@@ -65,11 +65,10 @@ def test_pages_of_the_timeline_add_up_even_where_sightings_start_together(
     session = memory.open_session("door", "run-1", Clock.SOURCE, 0)
     captures = [50, 10, 10, -20, 10, 70, 50]
     memory.remember(frames(session, [facing(90 * n) for n in range(7)], capture_us=captures))
-    stream = memory.stream_id("door")
 
     pages = []
     after = None
-    while page := memory.reading.timeline(stream, EARLIEST_US, LATEST_US, after, limit):
+    while page := memory.timeline("door", EARLIEST_US, LATEST_US, after, limit):
         assert len(page) <= limit
         pages += page
         after = (page[-1].start_us, page[-1].id)
@@ -86,21 +85,19 @@ def test_pages_of_the_timeline_add_up_even_where_sightings_start_together(
 
 
 def test_a_moment_shows_the_last_frame_at_or_before_it(turning: Memory) -> None:
-    door = turning.stream_id("door")
-
-    shown = {time: turning.reading.exemplar_at(door, time) for time in (0, 3_999, 4_000, 9_999, 10_000, 54_000)}
+    shown = {time: turning.exemplar_at("door", time) for time in (0, 3_999, 4_000, 9_999, 10_000, 54_000)}
 
     assert shown == {0: 1, 3_999: 1, 4_000: 1, 9_999: 1, 10_000: 2, 54_000: 6}
-    assert turning.reading.exemplar_at(door, LATEST_US) == 6
+    assert turning.exemplar_at("door", LATEST_US) == 6
 
 
 def test_there_is_no_moment_before_the_first_frame_or_in_a_stream_without_any(turning: Memory) -> None:
     turning.create_stream("hall", None)
 
     with pytest.raises(MomentNotFound, match=r"before 1969-12-31T23:59:59\.999999"):
-        turning.reading.exemplar_at(turning.stream_id("door"), -1)
+        turning.exemplar_at("door", -1)
     with pytest.raises(MomentNotFound):
-        turning.reading.exemplar_at(turning.stream_id("hall"), LATEST_US)
+        turning.exemplar_at("hall", LATEST_US)
 
 
 def test_a_moment_inside_a_sighting_shows_a_later_frame_of_another_session(
@@ -112,7 +109,7 @@ def test_a_moment_inside_a_sighting_shows_a_later_frame_of_another_session(
     memory.remember(frames(two, [facing(90)], pts_us=[500]))
 
     # The frames of the stream are at 0 (exemplar 1), 500 (exemplar 2) and 1,000 (exemplar 1).
-    assert [memory.reading.exemplar_at(memory.stream_id("door"), time) for time in (499, 600, 1_000)] == [1, 2, 1]
+    assert [memory.exemplar_at("door", time) for time in (499, 600, 1_000)] == [1, 2, 1]
 
 
 def test_exemplars_tell_where_they_come_from_and_what_they_stand_for(
@@ -133,6 +130,7 @@ def test_exemplars_tell_where_they_come_from_and_what_they_stand_for(
         session_uuid="run-1",
         seq=1,
         capture_us=1_000,
+        recentred=False,
         thumbnail=b"thumbnail 1",
         embedding=None,
     )
@@ -147,12 +145,12 @@ def test_exemplars_tell_where_they_come_from_and_what_they_stand_for(
 def test_an_unknown_exemplar_is_not_found(turning: Memory, exemplar_id: int) -> None:
     asks: list[Callable[[], object]] = [
         lambda: turning.reading.exemplar(exemplar_id, thumbnail=True, embedding=True),
-        lambda: turning.reading.thumbnail(exemplar_id),
         lambda: turning.embedding(exemplar_id),
     ]
     for ask in asks:
         with pytest.raises(ExemplarNotFound, match=str(exemplar_id)):
             ask()
+    assert turning.reading.thumbnail(exemplar_id) is None
 
 
 def _page(memory: Memory, after: int | None, limit: int, *, newest_first: bool) -> list[int]:

@@ -147,7 +147,7 @@ def test_a_refused_stream_or_session_is_not_there_and_can_be_opened_again(memory
 
 
 @pytest.mark.logs_errors
-@pytest.mark.parametrize("copy", ["_index.add", "_forest.grow"])
+@pytest.mark.parametrize("copy", ["upkeep.add", "forest.grow"])
 def test_copies_that_cannot_follow_the_journal_refuse_writes_until_the_memory_is_reopened(
     store: MemoryStore,
     open_store: Callable[[], MemoryStore],
@@ -167,7 +167,7 @@ def test_copies_that_cannot_follow_the_journal_refuse_writes_until_the_memory_is
 
     part, method = copy.split(".")
     with monkeypatch.context() as patched:
-        patched.setattr(getattr(memory, part), method, fail)
+        patched.setattr(getattr(memory._state, part), method, fail)
         with pytest.raises(StoreUnavailable, match="journal"):
             memory.remember(group(session, 0))
 

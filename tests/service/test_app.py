@@ -133,7 +133,7 @@ def test_the_server_says_what_it_is_and_what_it_takes(server: RunningServer) -> 
         info = VideoMemoryServiceStub(channel).GetServerInfo(pb.GetServerInfoRequest())
 
     assert info.version == importlib.metadata.version("framekeep-server")
-    assert (info.encoder_version, info.dimension) == (str(server.encoder.version), 1280)
+    assert (info.encoder_version, info.dimension) == (str(server.encoder.version), server.encoder.version.dimension)
     assert info.default_novelty_threshold == 0.10
     assert info.limits == pb.Limits(
         picture_pixels=2**24,

@@ -8,6 +8,7 @@ import grpc
 import numpy as np
 import pytest
 
+from encoder.backbone import DIMENSION
 from encoder.frame_encoder import Embeddings, OpenVinoEncoder
 from encoder.version import EncoderVersion
 from framekeep.v1 import video_memory_pb2 as pb
@@ -355,7 +356,7 @@ def test_a_memory_of_another_encoder_is_refused_but_can_be_read(
         stub.CreateMemory(pb.CreateMemoryRequest(memory=pb.Memory(name="memories/m")))
         ingest(stub, STREAM, frames([raw(scene(1))]))
     first.stop()
-    other = EncoderVersion("other", "0" * 64, "squash-224-area", "none", "f32", 1280)
+    other = EncoderVersion("other", "0" * 64, "squash-224-area", "none", "f32", DIMENSION)
 
     second = start_server(tmp_path, other_encoder=FaultyEncoder(encoder, other))
 
@@ -468,7 +469,7 @@ def test_a_session_whose_frames_do_not_fit_fails_alone(
     [broken, sound] = [
         server.store.get("m").open_session(name, str(uuid.uuid4()), Clock.SESSION, 0) for name in ("broken", "sound")
     ]
-    unit = np.eye(1280, dtype=np.float32)
+    unit = np.eye(DIMENSION, dtype=np.float32)
     items = [
         (writer, Encoded(session.id, seq, seq, None, 1, unit[seq], lambda: b""))
         for (writer, session, seqs) in (

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from encoder.backbone import DIMENSION
 from framekeep.v1 import video_memory_pb2 as pb
 from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
 from serving import RunningServer
@@ -195,11 +196,11 @@ BAD_QUESTIONS: dict[str, tuple[pb.QueryRequest, str]] = {
         "EMBEDDING_INVALID",
     ),
     "an embedding without direction": (
-        pb.QueryRequest(memory="memories/m", embedding=pb.Embedding(values=[0.0] * 1280)),
+        pb.QueryRequest(memory="memories/m", embedding=pb.Embedding(values=[0.0] * DIMENSION)),
         "INVALID_FIELD",
     ),
     "an embedding of another encoder": (
-        pb.QueryRequest(memory="memories/m", embedding=pb.Embedding(values=[1.0] * 1280, encoder_version="other")),
+        pb.QueryRequest(memory="memories/m", embedding=pb.Embedding(values=[1.0] * DIMENSION, encoder_version="other")),
         "ENCODER_MISMATCH",
     ),
     "an unknown exemplar": (
@@ -271,7 +272,7 @@ def test_the_same_question_after_a_restart_gets_the_same_answer(
 def test_encode_stores_nothing(stub: VideoMemoryServiceStub, memory: str) -> None:
     vectors = embeddings(stub, [raw(scene(1)), raw(scene(2)), raw(scene(1))])
 
-    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 1], abs=2**-11)
     assert np.array_equal(vectors[0], vectors[2])
     assert stub.GetMemory(pb.GetMemoryRequest(name=memory)).contents.frames == 0
     with pytest.raises(grpc.RpcError) as error:

@@ -7,6 +7,7 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from encoder.backbone import DIMENSION
 from framekeep.v1 import video_memory_pb2 as pb
 from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
 from memory_store.config import MemoryStoreConfig
@@ -28,7 +29,7 @@ def test_a_memory_is_created_listed_and_deleted(stub: VideoMemoryServiceStub) ->
     listed = stub.ListMemories(pb.ListMemoriesRequest()).memories
     assert [memory.name for memory in listed] == ["memories/C-2", "memories/a.1", "memories/b"]
     assert stub.GetMemory(pb.GetMemoryRequest(name="memories/b")).etag == made[0].etag
-    assert made[0].dimension == 1280
+    assert made[0].dimension == DIMENSION
     assert "efficientnet-lite0" in made[0].encoder_version
 
     stub.DeleteMemory(pb.DeleteMemoryRequest(name="memories/b"))
@@ -157,7 +158,7 @@ def test_exemplars_are_listed_newest_first_in_pages_that_do_not_shift(
     assert second.next_page_token == ""
     assert first.exemplars[0].thumbnail.startswith(b"\xff\xd8")
     assert not first.exemplars[0].HasField("embedding")
-    assert len(second.exemplars[0].embedding.values) == 1280
+    assert len(second.exemplars[0].embedding.values) == DIMENSION
     assert second.exemplars[0].thumbnail == b""
     oldest = stub.ListExemplars(pb.ListExemplarsRequest(parent=memory, order_by="id asc")).exemplars
     assert [exemplar.name[-1] for exemplar in oldest] == list("12345678")

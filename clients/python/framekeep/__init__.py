@@ -52,12 +52,14 @@ if TYPE_CHECKING:
         TooManyMemories,
         TooManySessions,
         TooManyStreams,
+        TransferError,
         WindowFull,
     )
     from framekeep.forever import ForeverRun
     from framekeep.ingest import StreamRun
     from framekeep.local_server import local
-    from framekeep.memories import Contents, Exemplar, Memory, Stream
+    from framekeep.memories import Compacted, Contents, Exemplar, Forgotten, Memory, Retention, Stream
+    from framekeep.memory_files import MemoryFile
     from framekeep.push import PushSession
     from framekeep.server_info import Limits, ServerInfo
     from framekeep.sources import SourceFrame
@@ -117,12 +119,14 @@ _HOMES = {
         "TooManyMemories",
         "TooManySessions",
         "TooManyStreams",
+        "TransferError",
         "WindowFull",
     },
     "forever": {"ForeverRun"},
     "ingest": {"StreamRun"},
     "local_server": {"local"},
-    "memories": {"Contents", "Exemplar", "Memory", "Stream"},
+    "memories": {"Compacted", "Contents", "Exemplar", "Forgotten", "Memory", "Retention", "Stream"},
+    "memory_files": {"MemoryFile"},
     "push": {"PushSession"},
     "server_info": {"Limits", "ServerInfo"},
     "sources": {"SourceFrame"},
@@ -139,17 +143,20 @@ __all__ = [
     "AttentionLevel",
     "Client",
     "Clock",
+    "Compacted",
     "Conflict",
     "Contents",
     "EncoderMismatch",
     "Exemplar",
     "ExemplarNotFound",
     "ForeverRun",
+    "Forgotten",
     "FramekeepError",
     "InvalidRequest",
     "Limits",
     "Match",
     "Memory",
+    "MemoryFile",
     "MemoryNotFound",
     "MemoryUnreadable",
     "MomentNotFound",
@@ -157,6 +164,7 @@ __all__ = [
     "PictureRefused",
     "PushSession",
     "Rejection",
+    "Retention",
     "SequenceGap",
     "ServerError",
     "ServerInfo",
@@ -178,6 +186,7 @@ __all__ = [
     "TooManyMemories",
     "TooManySessions",
     "TooManyStreams",
+    "TransferError",
     "Verdict",
     "VerdictKind",
     "WindowFull",

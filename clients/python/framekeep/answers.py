@@ -46,7 +46,10 @@ class Sighting:
     """The threshold that was in force."""
 
     largest_novelty: float
-    """The largest novelty among its frames, against its exemplar; never above the threshold."""
+    """The largest novelty among its frames, against its exemplar; never above the threshold, unless `restated`."""
+
+    restated: bool = False
+    """The exemplar was moved or merged since: `largest_novelty` is a bound that allows for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Match:
     """Its latest sightings, newest first, at most 100."""
 
     thumbnail: bytes | None = field(repr=False)
-    """A JPEG; None if not asked for."""
+    """A JPEG; None if not asked for, or if the exemplar's own frame was forgotten."""
 
     @property
     def novelty(self) -> float:

@@ -12,7 +12,7 @@ from framekeep import converters, names
 from framekeep.answers import Answer, Sighting
 from framekeep.connection import Connection
 from framekeep.errors import AlreadyExists, InvalidRequest
-from framekeep.memories import Exemplar, Memory, Stream
+from framekeep.memories import Exemplar, Memory, Retention, Stream
 from framekeep.pictures import Image, batches, picture_from
 from framekeep.questions import Moment, question_from
 from framekeep.server_info import ServerInfo
@@ -20,7 +20,7 @@ from framekeep.times import range_from
 from framekeep.v1 import video_memory_pb2 as pb
 
 _PAGE_SIZE = 200
-"""Items a page: with thumbnails of 20 kB and embeddings of 5 kB each, a page stays at a few MB."""
+"""Items a page: with thumbnails of 20 kB and embeddings of 1 kB each, a page stays at a few MB."""
 
 _THRESHOLD = FieldMask(paths=["novelty_threshold"])
 
@@ -38,16 +38,24 @@ class Calls:
         Example:
             >>> info = fk.server_info()
             >>> info.dimension, info.default_novelty_threshold
-            (1280, 0.1)
+            (256, 0.1)
         """
         return converters.server_info_from(self._connection.call(self._stub.GetServerInfo, pb.GetServerInfoRequest()))
 
-    def create_memory(self, name: str, *, novelty_threshold: float | None = None, exist_ok: bool = False) -> Memory:
+    def create_memory(
+        self,
+        name: str,
+        *,
+        novelty_threshold: float | None = None,
+        retention: Retention | None = None,
+        exist_ok: bool = False,
+    ) -> Memory:
         """Create an empty memory; it is on the server's disk when this returns.
 
         Args:
             name: its short name.
             novelty_threshold: in (0, 2]; None: the default of the server.
+            retention: how long it keeps what it sees; None: without limit.
             exist_ok: return the memory as it is if there is one of this name.
 
         Raises:
@@ -59,7 +67,11 @@ class Calls:
             >>> fk.create_memory("lobby", exist_ok=True).novelty_threshold
             0.2
         """
-        memory = pb.Memory(name=names.memory_resource(name), novelty_threshold=novelty_threshold)
+        memory = pb.Memory(
+            name=names.memory_resource(name),
+            novelty_threshold=novelty_threshold,
+            retention=None if retention is None else converters.retention_to(retention),
+        )
         try:
             created = self._connection.call(self._stub.CreateMemory, pb.CreateMemoryRequest(memory=memory))
         except AlreadyExists:
@@ -182,7 +194,7 @@ class Calls:
 
         Example:
             >>> fk.encode(["person.jpg", picture]).shape
-            (2, 1280)
+            (2, 256)
         """
         if not pictures:
             raise InvalidRequest("expected at least one picture, got none", reason="INVALID_FIELD")

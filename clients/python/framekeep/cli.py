@@ -6,9 +6,12 @@ from typing import IO, Any
 import click
 
 from framekeep.client import DEFAULT_ADDRESS
+from framekeep.commands.backup import backup, restore
 from framekeep.commands.encode import encode
 from framekeep.commands.evaluate import evaluate
 from framekeep.commands.exemplars import exemplars
+from framekeep.commands.export import export, import_
+from framekeep.commands.forget import compact, forget
 from framekeep.commands.memories import memories
 from framekeep.commands.query import query
 from framekeep.commands.stream import stream
@@ -61,5 +64,8 @@ def main(ctx: click.Context, address: str) -> None:
     ctx.obj = address
 
 
-for _command in (stream, query, exemplars, timeline, memories, encode, evaluate):
+for _command in (
+    *(stream, query, exemplars, timeline, evaluate, encode),
+    *(memories, forget, compact, export, import_, backup, restore),
+):
     main.add_command(_command)

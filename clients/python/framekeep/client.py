@@ -11,7 +11,6 @@ from weakref import WeakSet
 
 from framekeep import names
 from framekeep.answers import Clock
-from framekeep.calls import Calls
 from framekeep.connection import Connection, channel_to
 from framekeep.containers import STALL_S
 from framekeep.errors import InvalidRequest
@@ -20,6 +19,7 @@ from framekeep.ingest import StreamRun
 from framekeep.locations import Location, Pictures, may_be_live, source_from, stream_name_of
 from framekeep.push import PushSession
 from framekeep.session import SessionTerms, Transport
+from framekeep.upkeep import Upkeep
 from framekeep.verdicts import Verdict
 
 DEFAULT_ADDRESS = "localhost:50051"
@@ -32,7 +32,7 @@ RECONNECT_S = 60.0
 """How long a stream tries to reconnect: a server that is started again is back by then."""
 
 
-class Streams(Calls):
+class Streams(Upkeep):
     """The calls of a client, and its streams. Safe for several threads."""
 
     def __init__(self, connection: Connection) -> None:
@@ -251,7 +251,7 @@ class Client(Streams):
 
         Args:
             address: `host:port`.
-            timeout_s: how long a call may take; streams have no limit.
+            timeout_s: how long a call may take; what goes on as long as it takes, such as a stream, has no limit.
         """
         super().__init__(Connection(channel_to(address), timeout_s))
 

@@ -1,12 +1,12 @@
 """The connection to a server: its calls, page by page where there are pages, with failures by name."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Protocol, TypeVar
 
 import grpc
 
-from framekeep.errors import InvalidRequest, error_from_call
+from framekeep.errors import FramekeepError, InvalidRequest, error_from_call
 from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
 
 MESSAGE_BYTES = 128 * 2**20
@@ -33,10 +33,15 @@ class _Page(Protocol):
     def next_page_token(self) -> str: ...
 
 
+class _Cancellable(Protocol):
+    def cancel(self) -> object: ...
+
+
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 _Paged = TypeVar("_Paged", bound=_PagedRequest)
 _Pages = TypeVar("_Pages", bound=_Page)
+_Call = TypeVar("_Call", bound=_Cancellable)
 
 
 def channel_to(address: str) -> grpc.Channel:
@@ -57,15 +62,17 @@ class Connection:
         """The contract's calls, with failures as gRPC has them."""
 
     # The quotes are needed: these classes take their parameters in the type stubs only.
-    def call(self, method: "grpc.UnaryUnaryMultiCallable[_Request, _Answer]", request: _Request) -> _Answer:
-        """One call.
+    def call(
+        self, method: "grpc.UnaryUnaryMultiCallable[_Request, _Answer]", request: _Request, *, lasting: bool = False
+    ) -> _Answer:
+        """One call; a lasting one may take as long as it takes.
 
         Raises:
             FramekeepError: it failed.
         """
         self.refuse_if_closed()
         try:
-            return method(request, timeout=self.timeout_s)
+            return method(request, timeout=None if lasting else self.timeout_s)
         except grpc.RpcError as error:
             raise error_from_call(error) from error
 
@@ -82,6 +89,28 @@ class Connection:
                 return
             request.page_token = page.next_page_token
 
+    def answers(
+        self, method: "grpc.UnaryStreamMultiCallable[_Request, _Answer]", request: _Request
+    ) -> Generator[_Answer, None, None]:
+        """The answers of one call as they come, however long that takes; leaving the iteration ends the call.
+
+        Raises:
+            FramekeepError: it failed.
+        """
+        self.refuse_if_closed()
+        yield from _answers(method(request))
+
+    def upload(
+        self, method: "grpc.StreamUnaryMultiCallable[_Request, _Answer]", requests: Iterator[_Request]
+    ) -> _Answer:
+        """One call with many requests, which another thread takes from the iterator; however long that takes.
+
+        Raises:
+            FramekeepError: it failed.
+        """
+        self.refuse_if_closed()
+        return _uploaded(method.future(requests))
+
     def close(self) -> None:
         """End all calls. May be called twice."""
         self._is_closed = True
@@ -97,6 +126,24 @@ class Connection:
             raise InvalidRequest("expected a client that is open, but it was closed")
 
 
+def _answers(call: Any) -> Generator[Any, None, None]:
+    try:
+        yield from call
+    except grpc.RpcError as error:
+        raise error_from_call(error) from error
+    finally:
+        call.cancel()
+
+
+def _uploaded(call: "grpc.Future[_Answer]") -> _Answer:
+    try:
+        return call.result()
+    except grpc.RpcError as error:
+        raise error_from_call(error) from error
+    finally:
+        call.cancel()  # what is interrupted here must not go on behind the caller's back
+
+
 class CallerLeft(Exception):
     """The caller of a `LeavableConnection` left before the answer came."""
 
@@ -108,27 +155,66 @@ class LeavableConnection(Connection):
         super().__init__(connection.channel, connection.timeout_s)
         self._shared = connection
         self._lock = threading.Lock()
-        self._current: grpc.Future[Any] | None = None
+        self._current: _Cancellable | None = None
         self._has_left = False
 
-    def call(self, method: "grpc.UnaryUnaryMultiCallable[_Request, _Answer]", request: _Request) -> _Answer:
-        """One call.
+    def call(
+        self, method: "grpc.UnaryUnaryMultiCallable[_Request, _Answer]", request: _Request, *, lasting: bool = False
+    ) -> _Answer:
+        """One call; a lasting one may take as long as it takes.
 
         Raises:
             CallerLeft: `leave` was called.
             FramekeepError: it failed.
         """
-        self._shared.refuse_if_closed()
-        with self._lock:
-            if self._has_left:
-                raise CallerLeft
-            self._current = current = method.future(request, timeout=self.timeout_s)
+        timeout_s = None if lasting else self.timeout_s
+        current = self._begun(lambda: method.future(request, timeout=timeout_s))
         try:
             return current.result()
         except grpc.FutureCancelledError as error:
             raise CallerLeft from error
         except grpc.RpcError as error:
             raise error_from_call(error) from error
+
+    def answers(
+        self, method: "grpc.UnaryStreamMultiCallable[_Request, _Answer]", request: _Request
+    ) -> Generator[_Answer, None, None]:
+        """The answers of one call as they come, however long that takes; leaving the iteration ends the call.
+
+        Raises:
+            CallerLeft: `leave` was called.
+            FramekeepError: it failed.
+        """
+        current = self._begun(lambda: method(request))
+        try:
+            yield from _answers(current)
+        except FramekeepError as error:
+            if self._has_left:
+                raise CallerLeft from error
+            raise
+
+    def upload(
+        self, method: "grpc.StreamUnaryMultiCallable[_Request, _Answer]", requests: Iterator[_Request]
+    ) -> _Answer:
+        """One call with many requests, which another thread takes from the iterator; however long that takes.
+
+        Raises:
+            CallerLeft: `leave` was called.
+            FramekeepError: it failed.
+        """
+        current = self._begun(lambda: method.future(requests))
+        try:
+            return _uploaded(current)
+        except grpc.FutureCancelledError as error:
+            raise CallerLeft from error
+
+    def _begun(self, begin: Callable[[], _Call]) -> _Call:
+        self._shared.refuse_if_closed()
+        with self._lock:
+            if self._has_left:
+                raise CallerLeft
+            self._current = call = begin()
+        return call
 
     def leave(self) -> None:
         """Cancel the call that is in progress; no other begins."""

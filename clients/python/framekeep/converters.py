@@ -1,6 +1,6 @@
 """The contract's messages into the values of this package."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,8 +15,8 @@ from framekeep.answers import (
     Match,
     Sighting,
 )
-from framekeep.errors import ServerError, error_from_status
-from framekeep.memories import Contents, Embedding, Exemplar, Memory, Stream
+from framekeep.errors import InvalidRequest, ServerError, error_from_status
+from framekeep.memories import Compacted, Contents, Embedding, Exemplar, Forgotten, Memory, Retention, Stream
 from framekeep.names import exemplar_id, memory_name, stream_name
 from framekeep.server_info import Limits, ServerInfo
 from framekeep.times import duration_from, time_from
@@ -27,6 +27,7 @@ _KINDS = {
     pb.Verdict.KIND_NOVEL: VerdictKind.NOVEL,
     pb.Verdict.KIND_REPEAT: VerdictKind.REPEAT,
     pb.Verdict.KIND_REJECTED: VerdictKind.REJECTED,
+    pb.Verdict.KIND_FORGOTTEN: VerdictKind.FORGOTTEN,
 }
 
 _CLOCKS = {pb.CAPTURE_CLOCK_SESSION: Clock.SESSION, pb.CAPTURE_CLOCK_SOURCE: Clock.SOURCE}
@@ -61,9 +62,45 @@ def memory_from(message: pb.Memory) -> Memory:
         dimension=message.dimension,
         create_time=time_from(message.create_time),
         policy_revision=message.policy_revision,
+        retention=retention_from(message.retention),
         contents=contents_from(message.contents),
         etag=message.etag,
     )
+
+
+def retention_from(message: pb.Retention) -> Retention:
+    """Limits of what is kept."""
+    return Retention(
+        max_age=duration_from(message.max_age.ToMicroseconds()) if message.HasField("max_age") else None,
+        max_exemplars=message.max_exemplars if message.HasField("max_exemplars") else None,
+        max_bytes=message.max_bytes if message.HasField("max_bytes") else None,
+    )
+
+
+def retention_to(retention: Retention) -> pb.Retention:
+    """Limits of what is kept, in the contract's form.
+
+    Raises:
+        InvalidRequest: a limit below 1, or one that is no number.
+    """
+    for name in ("max_age", "max_exemplars", "max_bytes"):
+        limit, least = getattr(retention, name), timedelta(microseconds=1) if name == "max_age" else 1
+        if limit is not None and not least <= limit:
+            raise InvalidRequest(f"{name}: expected at least {least}, got {limit}", reason="INVALID_FIELD")
+    message = pb.Retention(max_exemplars=retention.max_exemplars, max_bytes=retention.max_bytes)
+    if retention.max_age is not None:
+        message.max_age.FromTimedelta(retention.max_age)
+    return message
+
+
+def forgotten_from(message: pb.ForgetRangeResponse) -> Forgotten:
+    """What was forgotten."""
+    return Forgotten(message.frames, message.sightings, message.exemplars, message.recentred_exemplars)
+
+
+def compacted_from(message: pb.CompactMemoryResponse) -> Compacted:
+    """What compaction did."""
+    return Compacted(message.merged_exemplars, message.exemplars)
 
 
 def stream_from(message: pb.Stream) -> Stream:
@@ -87,6 +124,7 @@ def contents_from(message: pb.Contents) -> Contents:
         novel_frames=message.novel_frames,
         repeat_frames=message.repeat_frames,
         rejected_frames=message.rejected_frames,
+        forgotten_frames=message.forgotten_frames,
         counted_frames=message.counted_frames,
         exemplars=message.exemplars,
         stays=message.stays,
@@ -122,6 +160,7 @@ def exemplar_from(message: pb.Exemplar) -> Exemplar:
         sighting_count=message.sighting_count,
         thumbnail=message.thumbnail or None,
         embedding=embedding_from(message.embedding) if message.HasField("embedding") else None,
+        own_frame_forgotten=message.own_frame_forgotten,
     )
 
 
@@ -133,7 +172,8 @@ def verdict_from(message: pb.Verdict) -> Verdict:
     """
     kind = _KINDS.get(message.kind)
     if kind is None:
-        raise ServerError(f"expected a verdict NOVEL, REPEAT or REJECTED on frame {message.seq}, got {message.kind}")
+        known = ", ".join(member.name for member in VerdictKind)
+        raise ServerError(f"expected a verdict {known} on frame {message.seq}, got {message.kind}")
     return Verdict(
         seq=message.seq,
         kind=kind,
@@ -168,6 +208,7 @@ def sighting_from(message: pb.Sighting) -> Sighting:
         clock=_clock_from(message.clock),
         novelty_threshold=message.novelty_threshold,
         largest_novelty=message.largest_novelty,
+        restated=message.restated,
     )
 
 

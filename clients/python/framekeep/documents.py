@@ -1,9 +1,11 @@
 """Values as JSON documents, for machines that read what the command prints."""
 
 import base64
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from pathlib import PurePath
+from typing import get_args
 
 import numpy as np
 
@@ -16,11 +18,11 @@ def document_from(value: object) -> Document:
     """A value of this package as what `json.dumps` takes.
 
     Dataclasses become objects and sequences arrays; times are ISO 8601 in UTC, members of enums their values, bytes
-    base64, and lengths of time seconds under a name that says so: `total_duration` becomes `total_duration_s`.
+    base64, paths strings, and lengths of time seconds under a name that says so: `total_duration` becomes
+    `total_duration_s`.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        members = ((field.name, getattr(value, field.name)) for field in fields(value))
-        return {_key(name, member): document_from(member) for name, member in members}
+        return {_key(field): document_from(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
         return {str(name): document_from(member) for name, member in value.items()}
     if isinstance(value, list | tuple):
@@ -28,23 +30,28 @@ def document_from(value: object) -> Document:
     return _scalar(value)
 
 
-def _key(name: str, member: object) -> str:
-    return f"{name}_s" if isinstance(member, timedelta) else name
+def _key(field: Field[object]) -> str:
+    # By its type, so that a length of time that is not set stands under the same name.
+    return f"{field.name}_s" if timedelta in (field.type, *get_args(field.type)) else field.name
 
 
 def _scalar(value: object) -> Document:
+    document: Document
     match value:
         case None | bool() | int() | float() | str():
-            return value
+            document = value
         case datetime():
-            return shown_time(value)
+            document = shown_time(value)
         case timedelta():
-            return value.total_seconds()
+            document = value.total_seconds()
         case Enum():
-            return document_from(value.value)
+            document = document_from(value.value)
         case bytes():
-            return base64.b64encode(value).decode("ascii")
+            document = base64.b64encode(value).decode("ascii")
+        case PurePath():
+            document = str(value)
         case np.ndarray():
-            numbers: Document = value.tolist()
-            return numbers
-    raise TypeError(f"expected a value of framekeep, got {type(value).__name__}")
+            document = value.tolist()
+        case _:
+            raise TypeError(f"expected a value of framekeep, got {type(value).__name__}")
+    return document

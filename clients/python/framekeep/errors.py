@@ -66,7 +66,7 @@ class SessionMismatch(FramekeepError):
 
 
 class MemoryUnreadable(FramekeepError):
-    """The server cannot read the file of the memory, or a newer framekeep wrote it."""
+    """The server cannot read the file of a memory: it is damaged, not whole or none, or a newer framekeep wrote it."""
 
 
 class SequenceGap(FramekeepError):
@@ -123,6 +123,10 @@ class SessionClosed(FramekeepError):
 
 class SourceError(FramekeepError):
     """A file or other source of pictures cannot be read, or broke off. Frames before the fault were sent."""
+
+
+class TransferError(FramekeepError):
+    """A memory could not be written to a file or read from one. Nothing is left under the name it was to have."""
 
 
 _BY_REASON: Mapping[str, type[FramekeepError]] = MappingProxyType(

@@ -17,8 +17,8 @@ _LASTING_S = 10.0
 """A connection that lasted so long was a good one: the pauses before the next attempts begin short again."""
 
 _SUMS = (
-    *("novel_frames", "repeat_frames", "rejected_frames", "skipped_frames", "damaged_frames", "dropped_frames"),
-    *("reconnections", "sent_bytes", "elapsed_s"),
+    *("novel_frames", "repeat_frames", "rejected_frames", "forgotten_frames"),
+    *("skipped_frames", "damaged_frames", "dropped_frames", "reconnections", "sent_bytes", "elapsed_s"),
 )
 
 _log = logging.getLogger(__name__)
@@ -147,6 +147,7 @@ def _nothing(memory: str, stream: str) -> StreamSummary:
         novel_frames=0,
         repeat_frames=0,
         rejected_frames=0,
+        forgotten_frames=0,
         skipped_frames=0,
         damaged_frames=0,
         dropped_frames=0,

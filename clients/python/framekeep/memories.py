@@ -15,20 +15,23 @@ class Contents:
     """A count of what a memory or a stream holds.
 
     Every acknowledged frame is counted once: `frames = novel_frames + repeat_frames + rejected_frames`, and
-    `counted_frames = novel_frames + repeat_frames`.
+    `frames = counted_frames + rejected_frames + forgotten_frames`.
     """
 
     frames: int
     """Frames acknowledged by a verdict."""
 
     novel_frames: int
-    """Frames that became an exemplar."""
+    """Frames that became an exemplar, those forgotten since included."""
 
     repeat_frames: int
-    """Frames that matched an exemplar."""
+    """Frames that matched an exemplar, those forgotten since included."""
 
     rejected_frames: int
     """Frames that could not be taken."""
+
+    forgotten_frames: int
+    """Novel and repeat frames that have been forgotten since."""
 
     counted_frames: int
     """The sum of the counts of all stays."""
@@ -56,6 +59,23 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How long a memory keeps what it saw; None: without limit.
+
+    What is beyond a limit is forgotten within a minute, from the oldest end of all streams together.
+    """
+
+    max_age: timedelta | None = None
+    """Frames captured longer ago, by the server's clock, are forgotten; at least a microsecond."""
+
+    max_exemplars: int | None = None
+    """Beyond so many, what was seen longest ago is forgotten, and some more; at least 1."""
+
+    max_bytes: int | None = None
+    """Beyond so many on disk, likewise; at least 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """A named, isolated store with one encoder version and a novelty policy."""
 
@@ -77,11 +97,14 @@ class Memory:
     policy_revision: int
     """The record of the threshold in force."""
 
+    retention: Retention
+    """How long it keeps what it saw."""
+
     contents: Contents
     """What it holds."""
 
     etag: str
-    """Changes with every change of the threshold."""
+    """Changes with every change of the threshold and of the retention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +147,13 @@ class Exemplar:
     """The stream that was the first to show it."""
 
     session_id: str
-    """The session its own frame came from."""
+    """The session its own frame came from; if that was forgotten, that of the first frame left."""
 
     seq: int
-    """The number of its own frame."""
+    """The number of its own frame, or of the first one left."""
 
     capture_time: datetime
-    """Capture time of its own frame, UTC."""
+    """Capture time of its own frame, or of the first one left, UTC."""
 
     first_time: datetime
     """Capture time of the earliest frame it stands for, UTC."""
@@ -148,7 +171,38 @@ class Exemplar:
     """Sightings it has."""
 
     thumbnail: bytes | None = field(repr=False)
-    """A JPEG whose longer side is at most 320 pixels; None if not asked for."""
+    """A JPEG whose longer side is at most 320 pixels; None if not asked for, or if its own frame was forgotten."""
 
     embedding: Embedding | None = field(repr=False, compare=False)
     """float32 [D]; None if not asked for. Left out of comparisons."""
+
+    own_frame_forgotten: bool = False
+    """The frame it came from was forgotten; its embedding is a mean of what is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What forgetting took out of a memory."""
+
+    frames: int
+    """Frames that were forgotten: all that were asked for, and rarely some more that nothing left could stand for."""
+
+    sightings: int
+    """Sightings of which nothing is left."""
+
+    exemplars: int
+    """Exemplars of which nothing is left."""
+
+    recentred_exemplars: int
+    """Exemplars that lost their own frame, and stand on as the mean of what is left of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What compaction did to a memory."""
+
+    merged_exemplars: int
+    """Exemplars that another stands for now."""
+
+    exemplars: int
+    """Exemplars that are left."""

@@ -1,7 +1,6 @@
 """Tables for people who read what the command prints."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import click
 import numpy as np
@@ -9,17 +8,13 @@ from numpy.typing import NDArray
 
 from framekeep.answers import Answer, Sighting
 from framekeep.evaluation import Evaluation, Trial
-from framekeep.memories import Contents, Exemplar, Memory, Stream
+from framekeep.memories import Exemplar
 from framekeep.tables import facts_of, print_table, shown_duration, shown_size, table_of
 from framekeep.times import shown_time
 from framekeep.verdicts import StreamSummary
 
 _LEADERS = 5
 """Exemplars named beside the attention: more would not fit into a line."""
-
-
-def _shown_time(time: datetime | None) -> str:
-    return "-" if time is None else shown_time(time)
 
 
 def print_summary(summary: StreamSummary) -> None:
@@ -35,6 +30,7 @@ def print_summary(summary: StreamSummary) -> None:
         ("sent", shown_size(summary.sent_bytes)),
     ]
     for name, number in (
+        ("forgotten", f"{summary.forgotten_frames:,} frames that were sent again and had been forgotten meanwhile"),
         ("skipped", f"{summary.skipped_frames:,} frames that the session had acknowledged before"),
         ("dropped", f"{summary.dropped_frames:,} frames that came while the server was away or too slow"),
         ("damaged", f"{summary.damaged_frames:,} packets or pictures that could not be decoded"),
@@ -127,83 +123,10 @@ def print_timeline(sightings: Sequence[Sighting]) -> None:
             shown_duration(sighting.end_time - sighting.start_time),
             str(sighting.exemplar),
             f"{sighting.frame_count:,}",
-            f"{sighting.largest_novelty:.4f}",
+            f"{'<= ' if sighting.restated else ''}{sighting.largest_novelty:.4f}",
             f"{sighting.novelty_threshold:g}",
         )
     print_table(table)
-
-
-def print_memories(memories: Sequence[Memory], unreadable: Sequence[str]) -> None:
-    """Memories in a table, and those that the server cannot read."""
-    table = table_of("memory", "threshold", "frames", "exemplars", "on disk", "first frame", "last frame")
-    for memory in memories:
-        table.add_row(
-            memory.name,
-            f"{memory.novelty_threshold:g}",
-            f"{memory.contents.frames:,}",
-            f"{memory.contents.exemplars:,}",
-            shown_size(memory.contents.stored_bytes),
-            _shown_time(memory.contents.first_time),
-            _shown_time(memory.contents.last_time),
-        )
-    print_table(table)
-    for name in unreadable:
-        click.echo(f"{name}: cannot be read; `framekeep memories show {name}` says why", err=True)
-
-
-def print_memory(memory: Memory, streams: Sequence[Stream]) -> None:
-    """All about a memory, and a line for each of its streams."""
-    rows = [
-        ("memory", memory.name),
-        ("threshold", f"{memory.novelty_threshold:g} (policy revision {memory.policy_revision})"),
-        ("encoder", f"{memory.encoder_version}, {memory.dimension} floats an embedding"),
-        ("created", shown_time(memory.create_time)),
-        *_contents_rows(memory.contents),
-    ]
-    print_table(facts_of(rows))
-    if streams:
-        click.echo()
-        table = table_of("stream", "threshold", "frames", "novel", "repeat", "rejected", "first frame", "last frame")
-        for stream in streams:
-            own = "" if stream.novelty_threshold is None else " (its own)"
-            table.add_row(
-                stream.name,
-                f"{stream.effective_novelty_threshold:g}{own}",
-                f"{stream.contents.frames:,}",
-                f"{stream.contents.novel_frames:,}",
-                f"{stream.contents.repeat_frames:,}",
-                f"{stream.contents.rejected_frames:,}",
-                _shown_time(stream.contents.first_time),
-                _shown_time(stream.contents.last_time),
-            )
-        print_table(table)
-
-
-def _contents_rows(contents: Contents) -> list[tuple[str, str]]:
-    share = 100 * contents.novel_frames / contents.frames if contents.frames else 0.0
-    return [
-        ("frames", f"{contents.frames:,}"),
-        ("  novel", f"{contents.novel_frames:,} ({share:.1f} %)"),
-        ("  repeat", f"{contents.repeat_frames:,}"),
-        ("  rejected", f"{contents.rejected_frames:,}"),
-        ("exemplars", f"{contents.exemplars:,}"),
-        ("stays", f"{contents.stays:,}"),
-        ("sightings", f"{contents.sightings:,}"),
-        ("received", shown_size(contents.received_bytes)),
-        ("on disk", shown_size(contents.stored_bytes)),
-        ("first frame", _shown_time(contents.first_time)),
-        ("last frame", _shown_time(contents.last_time)),
-    ]
-
-
-def print_threshold(changed: Memory | Stream) -> None:
-    """The threshold in force."""
-    match changed:
-        case Memory():
-            click.echo(f"{changed.name}: threshold {changed.novelty_threshold:g}")
-        case Stream():
-            own = "that of the memory" if changed.novelty_threshold is None else "its own"
-            click.echo(f"{changed.memory} / {changed.name}: threshold {changed.effective_novelty_threshold:g} ({own})")
 
 
 def print_embeddings(names: Sequence[str], embeddings: NDArray[np.float32]) -> None:

@@ -252,6 +252,7 @@ class Session:
             novel_frames=self._counts[VerdictKind.NOVEL],
             repeat_frames=self._counts[VerdictKind.REPEAT],
             rejected_frames=self._counts[VerdictKind.REJECTED],
+            forgotten_frames=self._counts[VerdictKind.FORGOTTEN],
             skipped_frames=skipped_frames,
             damaged_frames=damaged_frames,
             dropped_frames=dropped_frames,

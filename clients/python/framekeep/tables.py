@@ -11,7 +11,8 @@ _PIPE_COLUMNS = 200
 
 _NUMBERS = frozenset(
     (
-        *("duration", "exemplar", "exemplars", "floats", "frames", "largest novelty", "level", "novel", "novelty"),
+        *("duration", "exemplar", "exemplars", "floats", "frames", "largest novelty", "level", "novel"),
+        *("forgotten", "novelty"),
         *("novelty to the first", "on disk", "rejected", "repeat", "sightings", "total", "weight"),
         *("kept", "share", "frames/s", "mean", "99 %", "largest", "seen", "within 1 s", "similarity"),
     )
@@ -54,9 +55,17 @@ def shown_duration(duration: timedelta) -> str:
     return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"
 
 
+def shown_age(age: timedelta) -> str:
+    """`30 d`, `36 h`: in the largest unit that says it exactly."""
+    for length, unit in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
+        if age and not age % length:
+            return f"{age // length} {unit}"
+    return f"{age.total_seconds():g} s"
+
+
 def shown_size(size_bytes: int) -> str:
     """`130.6 MB`: in units of a thousand."""
-    for size, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+    for size, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
         if size_bytes >= size:
             return f"{size_bytes / size:.1f} {unit}"
     return f"{size_bytes} bytes"

@@ -1,5 +1,7 @@
 """Thumbnails of exemplars as pixels, fitted into the room that a drawing has for them."""
 
+import numpy as np
+
 from framekeep.errors import InvalidRequest
 from framekeep.memories import Exemplar
 from framekeep.palette import CELL
@@ -7,7 +9,7 @@ from framekeep.picture_files import Pixels, pixels_from_jpeg, resized
 
 
 def fitted_thumbnail(exemplar: Exemplar, width: int, height: int) -> Pixels:
-    """The thumbnail of an exemplar, as large as fits into this many pixels.
+    """The thumbnail of an exemplar, as large as fits into this many pixels; an empty field if it was forgotten.
 
     Returns:
         RGB uint8 [H, W, 3]: W is `width`, or H is `height`, or both.
@@ -16,6 +18,8 @@ def fitted_thumbnail(exemplar: Exemplar, width: int, height: int) -> Pixels:
         InvalidRequest: the exemplar came without a thumbnail.
         PictureRefused: a thumbnail that is no JPEG.
     """
+    if exemplar.thumbnail is None and exemplar.own_frame_forgotten:
+        return np.full((min(height, max(1, width * 9 // 16)), width, 3), CELL, np.uint8)
     if exemplar.thumbnail is None:
         raise InvalidRequest(f"expected exemplar {exemplar.id} with its thumbnail, got it without")
     pixels = pixels_from_jpeg(exemplar.thumbnail)

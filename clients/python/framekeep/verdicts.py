@@ -17,6 +17,9 @@ class VerdictKind(Enum):
     REJECTED = "rejected"
     """Not taken."""
 
+    FORGOTTEN = "forgotten"
+    """Taken when it was sent first, and forgotten since: the answer to a frame that is sent again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
@@ -57,13 +60,13 @@ class Verdict:
     """NOVEL: distance to the nearest exemplar, None if there was none. REPEAT: distance to `exemplar`."""
 
     exemplar: int | None
-    """NOVEL: the id of the exemplar it became. REPEAT: of the one it counts towards. REJECTED: None."""
+    """NOVEL: the id of the exemplar it became. REPEAT: of the one it counts towards. Else: None."""
 
     policy_revision: int
-    """The record of the threshold that decided; 0 for REJECTED."""
+    """The record of the threshold that decided; 0 for REJECTED and FORGOTTEN."""
 
     capture_time: datetime | None
-    """The capture time it was filed under, UTC; None for REJECTED."""
+    """The capture time it was filed under, UTC; None for REJECTED and FORGOTTEN."""
 
     pts_repaired: bool
     """Its presentation time did not increase and was set to one microsecond after the last."""
@@ -97,6 +100,9 @@ class StreamSummary:
     rejected_frames: int
     """Frames that could not be taken."""
 
+    forgotten_frames: int
+    """Frames that were sent again and had been forgotten meanwhile."""
+
     skipped_frames: int
     """Frames at the start of the source that an earlier run of the session had sent: not sent again."""
 
@@ -121,7 +127,7 @@ class StreamSummary:
     @property
     def frames(self) -> int:
         """Frames with a verdict."""
-        return self.novel_frames + self.repeat_frames + self.rejected_frames
+        return self.novel_frames + self.repeat_frames + self.rejected_frames + self.forgotten_frames
 
     @property
     def kept_share(self) -> float:

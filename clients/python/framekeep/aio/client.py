@@ -19,16 +19,18 @@ from framekeep.aio.push import OnVerdict, PushSession
 from framekeep.aio.runs import Run, StreamRun
 from framekeep.aio.workers import Workers
 from framekeep.answers import Answer, Sighting
-from framekeep.calls import Calls
 from framekeep.client import DEFAULT_ADDRESS, RECONNECT_S, TIMEOUT_S, Streams
 from framekeep.connection import Connection, LeavableConnection, channel_to
 from framekeep.containers import STALL_S
 from framekeep.locations import Location, Pictures
-from framekeep.memories import Exemplar, Memory, Stream
+from framekeep.memories import Compacted, Exemplar, Forgotten, Memory, Retention, Stream
+from framekeep.memory_files import Location as FileLocation
+from framekeep.memory_files import MemoryFile, Progress
 from framekeep.pictures import Image
 from framekeep.questions import Moment
 from framekeep.server_info import ServerInfo
 from framekeep.session import Transport
+from framekeep.upkeep import Upkeep
 
 _Answer = TypeVar("_Answer")
 
@@ -62,7 +64,7 @@ class Client:
 
         Args:
             address: `host:port`.
-            timeout_s: how long a call may take; streams have no limit.
+            timeout_s: how long a call may take; what goes on as long as it takes, such as a stream, has no limit.
         """
         self._connection = Connection(channel_to(address), timeout_s)
         self._workers = Workers("calls")
@@ -88,27 +90,34 @@ class Client:
         self._connection.close()
         await self._workers.close()
 
-    async def _answer(self, call: Callable[[Calls], _Answer]) -> _Answer:
+    async def _answer(self, call: Callable[[Upkeep], _Answer]) -> _Answer:
         connection = LeavableConnection(self._connection)
-        return await self._workers.run(partial(call, Calls(connection)), cancel=connection.leave)
+        return await self._workers.run(partial(call, Upkeep(connection)), cancel=connection.leave)
 
-    async def _listed(self, call: Callable[[Calls], Iterator[_Answer]]) -> AsyncIterator[_Answer]:
+    async def _listed(self, call: Callable[[Upkeep], Iterator[_Answer]]) -> AsyncIterator[_Answer]:
         connection = LeavableConnection(self._connection)
-        items = call(Calls(connection))
+        items = call(Upkeep(connection))
         while batch := await self._workers.run(lambda: list(islice(items, _LISTED)), cancel=connection.leave):
             for item in batch:
                 yield item
 
     async def server_info(self) -> ServerInfo:
         """What the server is, and what it takes."""
-        return await self._answer(Calls.server_info)
+        return await self._answer(Upkeep.server_info)
 
     async def create_memory(
-        self, name: str, *, novelty_threshold: float | None = None, exist_ok: bool = False
+        self,
+        name: str,
+        *,
+        novelty_threshold: float | None = None,
+        retention: Retention | None = None,
+        exist_ok: bool = False,
     ) -> Memory:
         """Create an empty memory; it is on the server's disk when this is done."""
         return await self._answer(
-            lambda calls: calls.create_memory(name, novelty_threshold=novelty_threshold, exist_ok=exist_ok)
+            lambda calls: calls.create_memory(
+                name, novelty_threshold=novelty_threshold, retention=retention, exist_ok=exist_ok
+            )
         )
 
     async def memory(self, name: str) -> Memory:
@@ -117,11 +126,11 @@ class Client:
 
     async def memories(self) -> list[Memory]:
         """All memories that the server can read, by name."""
-        return await self._answer(Calls.memories)
+        return await self._answer(Upkeep.memories)
 
     async def unreadable_memories(self) -> list[str]:
         """The names of memories whose files the server cannot open; `memory` says why."""
-        return await self._answer(Calls.unreadable_memories)
+        return await self._answer(Upkeep.unreadable_memories)
 
     @overload
     async def set_threshold(self, memory: str, threshold: float, *, etag: str = "") -> Memory: ...
@@ -138,6 +147,39 @@ class Client:
     async def delete_memory(self, name: str, *, etag: str = "") -> None:
         """Delete a memory with all it holds, for good."""
         await self._answer(lambda calls: calls.delete_memory(name, etag=etag))
+
+    async def set_retention(self, memory: str, retention: Retention, *, etag: str = "") -> Memory:
+        """Change how long a memory keeps what it saw."""
+        return await self._answer(lambda calls: calls.set_retention(memory, retention, etag=etag))
+
+    async def forget(
+        self, memory: str, *, since: datetime | None = None, until: datetime | None = None, streams: Sequence[str] = ()
+    ) -> Forgotten:
+        """Forget the frames of a time range for good; what was begun is finished even if this is cancelled."""
+        return await self._answer(lambda calls: calls.forget(memory, since=since, until=until, streams=streams))
+
+    async def compact(self, memory: str, threshold: float) -> Compacted:
+        """Merge exemplars that are within a threshold of an older one."""
+        return await self._answer(lambda calls: calls.compact(memory, threshold))
+
+    async def export_memory(
+        self, memory: str, file: FileLocation, *, overwrite: bool = False, progress: Progress | None = None
+    ) -> MemoryFile:
+        """Write a memory to a file as it is at one moment; `progress` is called by another thread."""
+        return await self._answer(
+            lambda calls: calls.export_memory(memory, file, overwrite=overwrite, progress=progress)
+        )
+
+    async def import_memory(
+        self,
+        file: FileLocation,
+        name: str | None = None,
+        *,
+        sha256: str | None = None,
+        progress: Progress | None = None,
+    ) -> Memory:
+        """Make a memory of a file from `export_memory`; `progress` is called by another thread."""
+        return await self._answer(lambda calls: calls.import_memory(file, name, sha256=sha256, progress=progress))
 
     async def create_stream(
         self, memory: str, name: str, *, novelty_threshold: float | None = None, exist_ok: bool = False

@@ -1,3 +1,15 @@
 """The commands of `framekeep`: each parses, makes one call, and prints."""
 
-__all__ = ["encode", "exemplars", "memories", "parameters", "query", "stream", "timeline"]
+__all__ = [
+    "backup",
+    "encode",
+    "evaluate",
+    "exemplars",
+    "export",
+    "forget",
+    "memories",
+    "parameters",
+    "query",
+    "stream",
+    "timeline",
+]

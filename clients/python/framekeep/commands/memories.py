@@ -1,14 +1,15 @@
-"""`framekeep memories`: list, show, create, delete, and change the threshold."""
+"""`framekeep memories`: list, show, create, delete, and change the threshold and the retention."""
 
 import json
+from datetime import timedelta
 
 import click
 
 from framekeep.client import Client
-from framekeep.commands.parameters import json_option
+from framekeep.commands.parameters import json_option, retention_options
 from framekeep.documents import document_from
-from framekeep.memories import Memory, Stream
-from framekeep.printing import print_memories, print_memory, print_threshold
+from framekeep.memories import Memory, Retention, Stream
+from framekeep.memory_printing import print_memories, print_memory, print_retention, print_threshold
 
 
 @click.group()
@@ -46,12 +47,23 @@ def show(address: str, memory: str, *, as_json: bool) -> None:
 @memories.command()
 @click.argument("memory")
 @click.option("--threshold", type=float, help="Novelty threshold in (0, 2]; the server's default if left out.")
+@retention_options
 @json_option
 @click.pass_obj
-def create(address: str, memory: str, *, threshold: float | None, as_json: bool) -> None:
-    """Create MEMORY, empty."""
+def create(
+    address: str,
+    memory: str,
+    *,
+    threshold: float | None,
+    max_age: timedelta | None,
+    max_exemplars: int | None,
+    max_bytes: int | None,
+    as_json: bool,
+) -> None:
+    """Create MEMORY, empty. What is beyond its limits is forgotten, the oldest first; without any, nothing is."""
     with Client(address) as client:
-        created = client.create_memory(memory, novelty_threshold=threshold)
+        retention = Retention(max_age, max_exemplars, max_bytes)
+        created = client.create_memory(memory, novelty_threshold=threshold, retention=retention)
     if as_json:
         click.echo(json.dumps(document_from(created)))
     else:
@@ -101,3 +113,34 @@ def threshold(
         click.echo(json.dumps(document_from(changed)))
     else:
         print_threshold(changed)
+
+
+@memories.command()
+@click.argument("memory")
+@retention_options
+@click.option("--none", "lifted", is_flag=True, help="Keep everything: lift all limits.")
+@json_option
+@click.pass_obj
+def retention(
+    address: str,
+    memory: str,
+    *,
+    max_age: timedelta | None,
+    max_exemplars: int | None,
+    max_bytes: int | None,
+    lifted: bool,
+    as_json: bool,
+) -> None:
+    """Set how long MEMORY keeps what it saw, in place of the limits it has.
+
+    What is beyond a limit is forgotten within a minute, the oldest first, for good.
+    """
+    limits = Retention(max_age, max_exemplars, max_bytes)
+    if lifted != (limits == Retention()):
+        raise click.UsageError("expected either limits or --none")
+    with Client(address) as client:
+        changed = client.set_retention(memory, limits)
+    if as_json:
+        click.echo(json.dumps(document_from(changed)))
+    else:
+        print_retention(changed)

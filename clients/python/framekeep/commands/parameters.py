@@ -1,13 +1,18 @@
 """Parameters that several commands share."""
 
+import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
 from framekeep.times import read_time
+
+_AGES = {"s": timedelta(seconds=1), "min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+_SIZES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -22,6 +27,40 @@ def instant(text: str) -> datetime:
     except ValueError as error:
         example = "2026-01-31T05:06:07.5 (UTC) or 2026-01-31T05:06:07+01:00"
         raise click.BadParameter(f"expected a time such as {example}, got {text!r}") from error
+
+
+def age(text: str) -> timedelta:
+    """A length of time from the command line."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)", text)
+    try:
+        if found:
+            return float(found[1]) * _AGES[found[2]]
+    except OverflowError:  # as wrong as one without a unit
+        pass
+    raise click.BadParameter(f"expected a length of time such as 30d, 12h, 90min or 45s, got {text!r}")
+
+
+def size_bytes(text: str) -> int:
+    """A number of bytes from the command line."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(kB|MB|GB|TB)|(\d+)", text)
+    if not found:
+        raise click.BadParameter(f"expected a size such as 10GB, 500MB or 1000000 (bytes), got {text!r}")
+    return int(found[3]) if found[3] else round(float(found[1]) * _SIZES[found[2]])
+
+
+def retention_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--max-age`, `--max-exemplars` and `--max-bytes`, with their help."""
+    for option in (
+        click.option(
+            "--max-bytes", metavar="SIZE", type=size_bytes, help="Keep at most so much on disk, such as 10GB."
+        ),
+        click.option(
+            "--max-exemplars", metavar="N", type=click.IntRange(min=1), help="Keep at most so many exemplars."
+        ),
+        click.option("--max-age", metavar="AGE", type=age, help="Keep what is younger only: 30d, 12h, 90min or 45s."),
+    ):
+        command = option(command)
+    return command
 
 
 def since_option(text: str) -> Decorator:

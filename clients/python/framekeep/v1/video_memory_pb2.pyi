@@ -24,6 +24,7 @@ an ErrorReason without its prefix. Not frozen before 1.0.
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -62,7 +63,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_EMBEDDING_INVALID: _ErrorReason.ValueType  # 6
     """INVALID_ARGUMENT: an embedding of the wrong length, or without direction, or of another encoder version."""
     ERROR_REASON_PROTOCOL_VIOLATION: _ErrorReason.ValueType  # 7
-    """INVALID_ARGUMENT: messages of Ingest out of order."""
+    """INVALID_ARGUMENT: messages of Ingest or ImportMemory out of order."""
     ERROR_REASON_MEMORY_NOT_FOUND: _ErrorReason.ValueType  # 8
     """NOT_FOUND"""
     ERROR_REASON_STREAM_NOT_FOUND: _ErrorReason.ValueType  # 9
@@ -80,7 +81,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SESSION_MISMATCH: _ErrorReason.ValueType  # 15
     """FAILED_PRECONDITION: the session was first opened with another clock."""
     ERROR_REASON_MEMORY_UNREADABLE: _ErrorReason.ValueType  # 16
-    """FAILED_PRECONDITION: the file of the memory cannot be read, or was written by a newer framekeep."""
+    """FAILED_PRECONDITION: the file of the memory is damaged, not whole or none, or was written by a newer framekeep."""
     ERROR_REASON_SEQUENCE_GAP: _ErrorReason.ValueType  # 17
     """OUT_OF_RANGE: frames are missing before this one; metadata `expected_seq` says from where to send."""
     ERROR_REASON_SESSION_TAKEN_OVER: _ErrorReason.ValueType  # 18
@@ -118,7 +119,7 @@ ERROR_REASON_PIXELS_MISMATCH: ErrorReason.ValueType  # 5
 ERROR_REASON_EMBEDDING_INVALID: ErrorReason.ValueType  # 6
 """INVALID_ARGUMENT: an embedding of the wrong length, or without direction, or of another encoder version."""
 ERROR_REASON_PROTOCOL_VIOLATION: ErrorReason.ValueType  # 7
-"""INVALID_ARGUMENT: messages of Ingest out of order."""
+"""INVALID_ARGUMENT: messages of Ingest or ImportMemory out of order."""
 ERROR_REASON_MEMORY_NOT_FOUND: ErrorReason.ValueType  # 8
 """NOT_FOUND"""
 ERROR_REASON_STREAM_NOT_FOUND: ErrorReason.ValueType  # 9
@@ -136,7 +137,7 @@ ERROR_REASON_ENCODER_MISMATCH: ErrorReason.ValueType  # 14
 ERROR_REASON_SESSION_MISMATCH: ErrorReason.ValueType  # 15
 """FAILED_PRECONDITION: the session was first opened with another clock."""
 ERROR_REASON_MEMORY_UNREADABLE: ErrorReason.ValueType  # 16
-"""FAILED_PRECONDITION: the file of the memory cannot be read, or was written by a newer framekeep."""
+"""FAILED_PRECONDITION: the file of the memory is damaged, not whole or none, or was written by a newer framekeep."""
 ERROR_REASON_SEQUENCE_GAP: ErrorReason.ValueType  # 17
 """OUT_OF_RANGE: frames are missing before this one; metadata `expected_seq` says from where to send."""
 ERROR_REASON_SESSION_TAKEN_OVER: ErrorReason.ValueType  # 18
@@ -319,6 +320,7 @@ class Memory(_message.Message):
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
     CONTENTS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`memories/{memory}`"""
     novelty_threshold: _builtins.float
@@ -330,7 +332,7 @@ class Memory(_message.Message):
     policy_revision: _builtins.int
     """The record of the threshold in force; verdicts name it. Output only."""
     etag: _builtins.str
-    """Changes with every change of the fields that can be updated."""
+    """Changes with every change of the fields that can be updated: `novelty_threshold` and `retention`."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -338,6 +340,10 @@ class Memory(_message.Message):
     @_builtins.property
     def contents(self) -> Global___Contents:
         """What the memory holds. Output only."""
+
+    @_builtins.property
+    def retention(self) -> Global___Retention:
+        """How long it keeps what it saw. Unset: without limit; naming it in `update_mask` while it is unset lifts all limits."""
 
     def __init__(
         self,
@@ -350,10 +356,11 @@ class Memory(_message.Message):
         policy_revision: _builtins.int = ...,
         contents: Global___Contents | None = ...,
         etag: _builtins.str = ...,
+        retention: Global___Retention | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "contents", b"contents", "create_time", b"create_time", "novelty_threshold", b"novelty_threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "contents", b"contents", "create_time", b"create_time", "novelty_threshold", b"novelty_threshold", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "contents", b"contents", "create_time", b"create_time", "dimension", b"dimension", "encoder_version", b"encoder_version", "etag", b"etag", "name", b"name", "novelty_threshold", b"novelty_threshold", "policy_revision", b"policy_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "contents", b"contents", "create_time", b"create_time", "dimension", b"dimension", "encoder_version", b"encoder_version", "etag", b"etag", "name", b"name", "novelty_threshold", b"novelty_threshold", "policy_revision", b"policy_revision", "retention", b"retention"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__novelty_threshold: _TypeAlias = _typing.Literal["novelty_threshold"]  # noqa: Y015
     _WhichOneofArgType__novelty_threshold: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold"]  # noqa: Y015
@@ -362,9 +369,53 @@ class Memory(_message.Message):
 Global___Memory: _TypeAlias = Memory  # noqa: Y015
 
 @_typing.final
+class Retention(_message.Message):
+    """How long a memory keeps what it saw. What is beyond a limit is forgotten as by ForgetRange, from the oldest end of
+    all streams together: within a minute, and as soon as a server is started. Times are capture times. A memory that is
+    imported keeps its retention.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_AGE_FIELD_NUMBER: _builtins.int
+    MAX_EXEMPLARS_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
+    max_exemplars: _builtins.int
+    """Beyond so many exemplars, what was seen longest ago is forgotten, and some more; at least 1. Unset: no limit."""
+    max_bytes: _builtins.int
+    """Beyond so many bytes on disk, likewise; at least 1. Unset: no limit."""
+    @_builtins.property
+    def max_age(self) -> _duration_pb2.Duration:
+        """Frames captured longer ago than this, by the server's clock, are forgotten; at least 1 microsecond.
+        Unset: no limit.
+        """
+
+    def __init__(
+        self,
+        *,
+        max_age: _duration_pb2.Duration | None = ...,
+        max_exemplars: _builtins.int | None = ...,
+        max_bytes: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_bytes", b"_max_bytes", "_max_exemplars", b"_max_exemplars", "max_age", b"max_age", "max_bytes", b"max_bytes", "max_exemplars", b"max_exemplars"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_bytes", b"_max_bytes", "_max_exemplars", b"_max_exemplars", "max_age", b"max_age", "max_bytes", b"max_bytes", "max_exemplars", b"max_exemplars"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_bytes: _TypeAlias = _typing.Literal["max_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_bytes: _TypeAlias = _typing.Literal["_max_bytes", b"_max_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__max_exemplars: _TypeAlias = _typing.Literal["max_exemplars"]  # noqa: Y015
+    _WhichOneofArgType__max_exemplars: _TypeAlias = _typing.Literal["_max_exemplars", b"_max_exemplars"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_bytes) -> _WhichOneofReturnType__max_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_exemplars) -> _WhichOneofReturnType__max_exemplars | None: ...
+
+Global___Retention: _TypeAlias = Retention  # noqa: Y015
+
+@_typing.final
 class Contents(_message.Message):
     """A count of what a memory or a stream holds. Every acknowledged frame is counted once:
-    frames = novel_frames + repeat_frames + rejected_frames, and counted_frames = novel_frames + repeat_frames.
+    frames = novel_frames + repeat_frames + rejected_frames = counted_frames + rejected_frames + forgotten_frames.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -381,12 +432,13 @@ class Contents(_message.Message):
     STORED_BYTES_FIELD_NUMBER: _builtins.int
     FIRST_TIME_FIELD_NUMBER: _builtins.int
     LAST_TIME_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_FRAMES_FIELD_NUMBER: _builtins.int
     frames: _builtins.int
     """Frames acknowledged by a verdict."""
     novel_frames: _builtins.int
-    """Frames that became an exemplar."""
+    """Frames that became an exemplar, those forgotten since included."""
     repeat_frames: _builtins.int
-    """Frames that matched an exemplar."""
+    """Frames that matched an exemplar, those forgotten since included."""
     rejected_frames: _builtins.int
     """Frames that could not be taken."""
     counted_frames: _builtins.int
@@ -401,6 +453,8 @@ class Contents(_message.Message):
     """Bytes of pictures received with these frames, as they came over the wire."""
     stored_bytes: _builtins.int
     """Bytes on disk, everything included. Set for memories only."""
+    forgotten_frames: _builtins.int
+    """Novel and repeat frames that have been forgotten since."""
     @_builtins.property
     def first_time(self) -> _timestamp_pb2.Timestamp:
         """Capture time of the earliest counted frame; unset if there is none."""
@@ -424,10 +478,11 @@ class Contents(_message.Message):
         stored_bytes: _builtins.int = ...,
         first_time: _timestamp_pb2.Timestamp | None = ...,
         last_time: _timestamp_pb2.Timestamp | None = ...,
+        forgotten_frames: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_frames", b"counted_frames", "exemplars", b"exemplars", "first_time", b"first_time", "frames", b"frames", "last_time", b"last_time", "novel_frames", b"novel_frames", "received_bytes", b"received_bytes", "rejected_frames", b"rejected_frames", "repeat_frames", b"repeat_frames", "sightings", b"sightings", "stays", b"stays", "stored_bytes", b"stored_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_frames", b"counted_frames", "exemplars", b"exemplars", "first_time", b"first_time", "forgotten_frames", b"forgotten_frames", "frames", b"frames", "last_time", b"last_time", "novel_frames", b"novel_frames", "received_bytes", b"received_bytes", "rejected_frames", b"rejected_frames", "repeat_frames", b"repeat_frames", "sightings", b"sightings", "stays", b"stays", "stored_bytes", b"stored_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -648,7 +703,7 @@ class UpdateMemoryRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Must name `novelty_threshold` and nothing else."""
+        """Must name `novelty_threshold`, `retention` or both, and nothing else."""
 
     def __init__(
         self,
@@ -702,6 +757,302 @@ class DeleteMemoryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteMemoryResponse: _TypeAlias = DeleteMemoryResponse  # noqa: Y015
+
+@_typing.final
+class ExportMemoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`memories/{memory}`"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportMemoryRequest: _TypeAlias = ExportMemoryRequest  # noqa: Y015
+
+@_typing.final
+class ExportMemoryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPENED_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    SUM_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """The next bytes of the file, at most 1 MiB. In all messages between the first and the last."""
+    @_builtins.property
+    def opened(self) -> Global___ExportOpened:
+        """In the first message, and in no other."""
+
+    @_builtins.property
+    def sum(self) -> Global___FileSum:
+        """In the last message, and in no other."""
+
+    def __init__(
+        self,
+        *,
+        opened: Global___ExportOpened | None = ...,
+        chunk: _builtins.bytes = ...,
+        sum: Global___FileSum | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "opened", b"opened", "response", b"response", "sum", b"sum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "opened", b"opened", "response", b"response", "sum", b"sum"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["opened", "chunk", "sum"]  # noqa: Y015
+    _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_response) -> _WhichOneofReturnType_response | None: ...
+
+Global___ExportMemoryResponse: _TypeAlias = ExportMemoryResponse  # noqa: Y015
+
+@_typing.final
+class ExportOpened(_message.Message):
+    """A memory is ready to be given out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    size_bytes: _builtins.int
+    """Bytes of the whole file."""
+    def __init__(
+        self,
+        *,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportOpened: _TypeAlias = ExportOpened  # noqa: Y015
+
+@_typing.final
+class ImportMemoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPENING_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    SUM_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """The next bytes of the file, at most 1 MiB. In all messages between the first and the last."""
+    @_builtins.property
+    def opening(self) -> Global___ImportOpening:
+        """In the first message, and in no other."""
+
+    @_builtins.property
+    def sum(self) -> Global___FileSum:
+        """In the last message, and in no other."""
+
+    def __init__(
+        self,
+        *,
+        opening: Global___ImportOpening | None = ...,
+        chunk: _builtins.bytes = ...,
+        sum: Global___FileSum | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "opening", b"opening", "request", b"request", "sum", b"sum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "opening", b"opening", "request", b"request", "sum", b"sum"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["opening", "chunk", "sum"]  # noqa: Y015
+    _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
+
+Global___ImportMemoryRequest: _TypeAlias = ImportMemoryRequest  # noqa: Y015
+
+@_typing.final
+class ImportOpening(_message.Message):
+    """Opens an import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`memories/{memory}`: what the memory is to be called; it need not be the name under which it was exported."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportOpening: _TypeAlias = ImportOpening  # noqa: Y015
+
+@_typing.final
+class FileSum(_message.Message):
+    """What a whole file must agree with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    size_bytes: _builtins.int
+    """Bytes of the whole file."""
+    sha256: _builtins.bytes
+    """SHA-256 of the whole file, 32 bytes."""
+    def __init__(
+        self,
+        *,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileSum: _TypeAlias = FileSum  # noqa: Y015
+
+@_typing.final
+class ImportMemoryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def memory(self) -> Global___Memory:
+        """What the memory is and holds."""
+
+    def __init__(
+        self,
+        *,
+        memory: Global___Memory | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportMemoryResponse: _TypeAlias = ImportMemoryResponse  # noqa: Y015
+
+@_typing.final
+class ForgetRangeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TIME_RANGE_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`memories/{memory}`"""
+    @_builtins.property
+    def time_range(self) -> Global___TimeRange:
+        """Frames captured in this range are forgotten. Must have a start or an end; an end that is open is that of the frames
+        that the memory has when the call begins.
+        """
+
+    @_builtins.property
+    def streams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only frames of these streams, `memories/{memory}/streams/{stream}`; empty: of all."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        time_range: Global___TimeRange | None = ...,
+        streams: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time_range", b"time_range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "streams", b"streams", "time_range", b"time_range"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetRangeRequest: _TypeAlias = ForgetRangeRequest  # noqa: Y015
+
+@_typing.final
+class ForgetRangeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRAMES_FIELD_NUMBER: _builtins.int
+    SIGHTINGS_FIELD_NUMBER: _builtins.int
+    EXEMPLARS_FIELD_NUMBER: _builtins.int
+    RECENTRED_EXEMPLARS_FIELD_NUMBER: _builtins.int
+    frames: _builtins.int
+    """Frames that were forgotten: all within the range, and rarely some more, where nothing that is left could stand for
+    the rest of a sighting.
+    """
+    sightings: _builtins.int
+    """Sightings of which nothing is left."""
+    exemplars: _builtins.int
+    """Exemplars of which nothing is left."""
+    recentred_exemplars: _builtins.int
+    """Exemplars that lost their own frame, and stand on as the mean of what is left of them."""
+    def __init__(
+        self,
+        *,
+        frames: _builtins.int = ...,
+        sightings: _builtins.int = ...,
+        exemplars: _builtins.int = ...,
+        recentred_exemplars: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exemplars", b"exemplars", "frames", b"frames", "recentred_exemplars", b"recentred_exemplars", "sightings", b"sightings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetRangeResponse: _TypeAlias = ForgetRangeResponse  # noqa: Y015
+
+@_typing.final
+class CompactMemoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NOVELTY_THRESHOLD_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`memories/{memory}`"""
+    novelty_threshold: _builtins.float
+    """Exemplars within this distance of an older one are merged into it; in (0, 2]."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        novelty_threshold: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "novelty_threshold", b"novelty_threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompactMemoryRequest: _TypeAlias = CompactMemoryRequest  # noqa: Y015
+
+@_typing.final
+class CompactMemoryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MERGED_EXEMPLARS_FIELD_NUMBER: _builtins.int
+    EXEMPLARS_FIELD_NUMBER: _builtins.int
+    merged_exemplars: _builtins.int
+    """Exemplars that another stands for now."""
+    exemplars: _builtins.int
+    """Exemplars that are left."""
+    def __init__(
+        self,
+        *,
+        merged_exemplars: _builtins.int = ...,
+        exemplars: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exemplars", b"exemplars", "merged_exemplars", b"merged_exemplars"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompactMemoryResponse: _TypeAlias = CompactMemoryResponse  # noqa: Y015
 
 @_typing.final
 class CreateStreamRequest(_message.Message):
@@ -1127,6 +1478,8 @@ class Verdict(_message.Message):
         """Within the threshold of an exemplar, and counted towards it."""
         KIND_REJECTED: Verdict._Kind.ValueType  # 3
         """Not taken, for the reason in `rejection`."""
+        KIND_FORGOTTEN: Verdict._Kind.ValueType  # 4
+        """Taken when it was sent first, and forgotten since; it is answered so when it is sent again, and not taken anew."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What can become of a frame."""
@@ -1139,6 +1492,8 @@ class Verdict(_message.Message):
     """Within the threshold of an exemplar, and counted towards it."""
     KIND_REJECTED: Verdict.Kind.ValueType  # 3
     """Not taken, for the reason in `rejection`."""
+    KIND_FORGOTTEN: Verdict.Kind.ValueType  # 4
+    """Taken when it was sent first, and forgotten since; it is answered so when it is sent again, and not taken anew."""
 
     SEQ_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
@@ -1158,12 +1513,12 @@ class Verdict(_message.Message):
     exemplar: _builtins.str
     """NOVEL: the one it became. REPEAT: the one it counts towards."""
     policy_revision: _builtins.int
-    """The record of the threshold that decided; 0 for REJECTED."""
+    """The record of the threshold that decided; 0 for REJECTED and FORGOTTEN."""
     pts_repaired: _builtins.bool
     """Its presentation time did not increase and was set to one microsecond after the last."""
     @_builtins.property
     def capture_time(self) -> _timestamp_pb2.Timestamp:
-        """The capture time it was filed under; unset for REJECTED."""
+        """The capture time it was filed under; unset for REJECTED and FORGOTTEN."""
 
     @_builtins.property
     def rejection(self) -> _status_pb2.Status:
@@ -1471,7 +1826,7 @@ class Match(_message.Message):
     sighting_count: _builtins.int
     """Sightings it has."""
     thumbnail: _builtins.bytes
-    """A JPEG; only if asked for."""
+    """A JPEG; only if asked for, and empty if the exemplar's own frame was forgotten."""
     @_builtins.property
     def first_time(self) -> _timestamp_pb2.Timestamp:
         """Capture time of the first frame it stands for."""
@@ -1520,6 +1875,7 @@ class Sighting(_message.Message):
     CLOCK_FIELD_NUMBER: _builtins.int
     NOVELTY_THRESHOLD_FIELD_NUMBER: _builtins.int
     LARGEST_NOVELTY_FIELD_NUMBER: _builtins.int
+    RESTATED_FIELD_NUMBER: _builtins.int
     stream: _builtins.str
     """`memories/{memory}/streams/{stream}`"""
     exemplar: _builtins.str
@@ -1535,7 +1891,11 @@ class Sighting(_message.Message):
     was captured for more than a minute.
     """
     largest_novelty: _builtins.float
-    """The largest novelty, against its exemplar, among its frames: never above the threshold."""
+    """The largest novelty, against its exemplar, among its frames: never above the threshold, unless `restated`."""
+    restated: _builtins.bool
+    """Its exemplar is another than its frames were measured against, or was moved since, by forgetting or compaction:
+    `largest_novelty` is a bound that allows for that, and can be above the threshold.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Capture time of its first frame."""
@@ -1556,10 +1916,11 @@ class Sighting(_message.Message):
         clock: Global___CaptureClock.ValueType = ...,
         novelty_threshold: _builtins.float = ...,
         largest_novelty: _builtins.float = ...,
+        restated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "end_time", b"end_time", "exemplar", b"exemplar", "frame_count", b"frame_count", "largest_novelty", b"largest_novelty", "novelty_threshold", b"novelty_threshold", "session_id", b"session_id", "start_time", b"start_time", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "end_time", b"end_time", "exemplar", b"exemplar", "frame_count", b"frame_count", "largest_novelty", b"largest_novelty", "novelty_threshold", b"novelty_threshold", "restated", b"restated", "session_id", b"session_id", "start_time", b"start_time", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1743,12 +2104,15 @@ class Exemplar(_message.Message):
     SIGHTING_COUNT_FIELD_NUMBER: _builtins.int
     THUMBNAIL_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
+    OWN_FRAME_FORGOTTEN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`memories/{memory}/exemplars/{id}`; ids grow in the order in which exemplars were kept."""
     stream: _builtins.str
     """The stream that was the first to show it."""
     session_id: _builtins.str
-    """The session and the frame it came from."""
+    """The session of the frame it came from; if `own_frame_forgotten`, of the first frame left that it stands for. So are
+    `seq` and `capture_time`.
+    """
     seq: _builtins.int
     """The `seq` of that frame."""
     total_duration_us: _builtins.int
@@ -1758,7 +2122,9 @@ class Exemplar(_message.Message):
     sighting_count: _builtins.int
     """Sightings it has."""
     thumbnail: _builtins.bytes
-    """A JPEG whose longer side is at most 320 pixels; only if asked for."""
+    """A JPEG whose longer side is at most 320 pixels; only if asked for, and empty if `own_frame_forgotten`."""
+    own_frame_forgotten: _builtins.bool
+    """The frame it came from was forgotten; its embedding is a mean of what is left."""
     @_builtins.property
     def capture_time(self) -> _timestamp_pb2.Timestamp:
         """Capture time of that frame."""
@@ -1790,10 +2156,11 @@ class Exemplar(_message.Message):
         sighting_count: _builtins.int = ...,
         thumbnail: _builtins.bytes = ...,
         embedding: Global___Embedding | None = ...,
+        own_frame_forgotten: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "embedding", b"embedding", "first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "embedding", b"embedding", "first_time", b"first_time", "frame_count", b"frame_count", "last_time", b"last_time", "name", b"name", "seq", b"seq", "session_id", b"session_id", "sighting_count", b"sighting_count", "stream", b"stream", "thumbnail", b"thumbnail", "total_duration_us", b"total_duration_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "embedding", b"embedding", "first_time", b"first_time", "frame_count", b"frame_count", "last_time", b"last_time", "name", b"name", "own_frame_forgotten", b"own_frame_forgotten", "seq", b"seq", "session_id", b"session_id", "sighting_count", b"sighting_count", "stream", b"stream", "thumbnail", b"thumbnail", "total_duration_us", b"total_duration_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,6 +64,26 @@ class VideoMemoryServiceStub:
                 request_serializer=framekeep_dot_v1_dot_video__memory__pb2.DeleteMemoryRequest.SerializeToString,
                 response_deserializer=framekeep_dot_v1_dot_video__memory__pb2.DeleteMemoryResponse.FromString,
                 _registered_method=True)
+        self.ExportMemory = channel.unary_stream(
+                '/framekeep.v1.VideoMemoryService/ExportMemory',
+                request_serializer=framekeep_dot_v1_dot_video__memory__pb2.ExportMemoryRequest.SerializeToString,
+                response_deserializer=framekeep_dot_v1_dot_video__memory__pb2.ExportMemoryResponse.FromString,
+                _registered_method=True)
+        self.ImportMemory = channel.stream_unary(
+                '/framekeep.v1.VideoMemoryService/ImportMemory',
+                request_serializer=framekeep_dot_v1_dot_video__memory__pb2.ImportMemoryRequest.SerializeToString,
+                response_deserializer=framekeep_dot_v1_dot_video__memory__pb2.ImportMemoryResponse.FromString,
+                _registered_method=True)
+        self.ForgetRange = channel.unary_unary(
+                '/framekeep.v1.VideoMemoryService/ForgetRange',
+                request_serializer=framekeep_dot_v1_dot_video__memory__pb2.ForgetRangeRequest.SerializeToString,
+                response_deserializer=framekeep_dot_v1_dot_video__memory__pb2.ForgetRangeResponse.FromString,
+                _registered_method=True)
+        self.CompactMemory = channel.unary_unary(
+                '/framekeep.v1.VideoMemoryService/CompactMemory',
+                request_serializer=framekeep_dot_v1_dot_video__memory__pb2.CompactMemoryRequest.SerializeToString,
+                response_deserializer=framekeep_dot_v1_dot_video__memory__pb2.CompactMemoryResponse.FromString,
+                _registered_method=True)
         self.CreateStream = channel.unary_unary(
                 '/framekeep.v1.VideoMemoryService/CreateStream',
                 request_serializer=framekeep_dot_v1_dot_video__memory__pb2.CreateStreamRequest.SerializeToString,
@@ -128,7 +148,7 @@ class VideoMemoryServiceServicer:
 
     def CreateMemory(self, request, context):
         """Creates an empty memory bound to the encoder version of this server. It is on disk when the answer arrives.
-        ALREADY_EXISTS if the name is taken, INVALID_ARGUMENT for a bad name or threshold.
+        ALREADY_EXISTS if the name is taken, INVALID_ARGUMENT for a bad name, threshold or retention.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,8 +169,10 @@ class VideoMemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateMemory(self, request, context):
-        """Changes the fields named in `update_mask`; only `novelty_threshold` can change. The first frame decided after the
-        answer obeys it. ABORTED if `memory.etag` is set and is not the current one: get the memory again.
+        """Changes the fields named in `update_mask`: `novelty_threshold`, `retention`, or both. The first frame decided after
+        the answer obeys the threshold; the retention is as told at `Retention`. What changed is on disk when the answer
+        arrives. ABORTED if `memory.etag` is set and is not the current one, so that nothing was changed: get the memory
+        again. After UNAVAILABLE (STORE_UNAVAILABLE) one of two fields may have changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +180,88 @@ class VideoMemoryServiceServicer:
 
     def DeleteMemory(self, request, context):
         """Deletes a memory with all it holds, for good. Sessions that are writing to it end with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportMemory(self, request, context):
+        """Gives a memory out as one file, from which ImportMemory makes it again, here or on another server. The file is the
+        memory as it was at one moment after the call began. The memory goes on taking frames and answering queries, and
+        no session is interrupted.
+
+        Order: the first response holds `opened`, the last one `sum`, all between hold the bytes of the file in order. A
+        file that came without `sum`, or does not agree with it, is not whole.
+
+        While the call lasts, the server's data folder holds a copy of the memory; it is removed however the call ends.
+        NOT_FOUND if there is no such memory; FAILED_PRECONDITION (MEMORY_UNREADABLE) if it is damaged, which is checked
+        before `opened` is sent; UNAVAILABLE (STORE_UNAVAILABLE) if the disk has no room for the copy or refuses;
+        UNAVAILABLE (SHUTTING_DOWN) if the server stops. The call may be made again after each of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportMemory(self, request_iterator, context):
+        """Makes a memory of a file from ExportMemory, under a name that is free.
+
+        Order: the first request holds the opening, the last one `sum`, all between hold the bytes of the file in order.
+
+        Durability: nothing is visible under the name before the whole file has arrived, agrees with its `sum`, and was
+        checked: that it is undamaged, that it is a memory, and of no newer version than the server can read. Then the
+        memory appears in one step, and it is on disk when the answer arrives. Whatever else ends the call, and if the
+        server is killed, nothing is left; if the connection is lost after `sum` was sent, GetMemory tells what became of it.
+
+        The memory may be of another encoder version: it answers queries by embedding, exemplar and moment, but takes no
+        frames here.
+
+        ALREADY_EXISTS if the name is taken and RESOURCE_EXHAUSTED (TOO_MANY_MEMORIES) if there are too many memories, both
+        told as soon as the opening has arrived; FAILED_PRECONDITION (MEMORY_UNREADABLE) if the file is not whole, is no
+        memory, or was written by a newer version; INVALID_ARGUMENT for a bad name or a chunk that is too large, and
+        (PROTOCOL_VIOLATION) when messages come out of order or end without `sum`; UNAVAILABLE (STORE_UNAVAILABLE) if the
+        disk has no room or refuses; UNAVAILABLE (SHUTTING_DOWN) if the server stops.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetRange(self, request, context):
+        """Forgets the frames of a time range, of all streams or of some, for good: their bytes are overwritten, and nothing
+        of them is left in the memory's files when the answer arrives. Sessions go on; frames that arrive while the call
+        lasts may be forgotten or not, if they were captured in the range.
+
+        Exact afterwards: which frames are gone, and the counts, times, numbers and novelties of those left. Not exact: a
+        sighting that the range cuts loses its mean, and what is left of it stands by its exemplar, to within the
+        threshold; an exemplar that loses its own frame, but not all it stands for, becomes a mean of what is left
+        (`Exemplar.own_frame_forgotten`), and its sightings promise as much less as it moved (`Sighting.restated`). If the
+        range cuts every sighting of such an exemplar, a trace of forgotten frames can be left in that mean, less than
+        half.
+
+        Files that ExportMemory gave out before still hold what is forgotten now.
+
+        Durability: once begun, a removal is finished, even if the call is cancelled or the server is killed: it stands in
+        the memory, and goes on within a minute, or when a server is started again. Asking again is harmless.
+
+        NOT_FOUND if there is no such memory or stream; INVALID_ARGUMENT for a range that is empty or open at both ends;
+        UNAVAILABLE (STORE_UNAVAILABLE) if the disk refuses, or an export that goes on still reads what was removed;
+        UNAVAILABLE (SHUTTING_DOWN) if the server stops. It may take minutes: a deadline should allow for that.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompactMemory(self, request, context):
+        """Merges exemplars that are within a threshold of an older one, which then stands for the frames of both. For
+        memories that were filled at too low a threshold; the memory's own threshold stays as it is, and sessions go on.
+
+        Counts, means, times and numbers combine exactly. What is restated: the frames of a merged exemplar promise as much
+        less as the two differ (`Sighting.restated`), so that they can be beyond the threshold of what now stands for them.
+
+        Durability: what was merged is on disk when the answer arrives. If the call is cancelled, it goes on; if the server
+        stops or is killed, a part of the exemplars has been merged, and the call may be made again.
+
+        NOT_FOUND if there is no such memory; INVALID_ARGUMENT for a bad threshold; UNAVAILABLE (STORE_UNAVAILABLE) if the
+        disk refuses; UNAVAILABLE (SHUTTING_DOWN) if the server stops. It may take minutes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -204,8 +308,8 @@ class VideoMemoryServiceServicer:
         with a verdict is never lost and never counted twice.
 
         Resuming: after a lost connection, open the same session again and send frames from `opened.next_seq` on. Frames
-        below it may be sent again as well: they are answered from the journal, with the verdicts they got, and change
-        nothing. Opening a session that is still connected takes it over: the older call ends with ABORTED
+        below it may be sent again as well: they are answered from the journal, with the verdicts they got, or FORGOTTEN,
+        and change nothing. Opening a session that is still connected takes it over: the older call ends with ABORTED
         (SESSION_TAKEN_OVER).
 
         A bad frame gets the verdict REJECTED, which counts as an answer to its `seq`, and the session goes on. The call
@@ -289,6 +393,26 @@ def add_VideoMemoryServiceServicer_to_server(servicer, server):
                     servicer.DeleteMemory,
                     request_deserializer=framekeep_dot_v1_dot_video__memory__pb2.DeleteMemoryRequest.FromString,
                     response_serializer=framekeep_dot_v1_dot_video__memory__pb2.DeleteMemoryResponse.SerializeToString,
+            ),
+            'ExportMemory': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportMemory,
+                    request_deserializer=framekeep_dot_v1_dot_video__memory__pb2.ExportMemoryRequest.FromString,
+                    response_serializer=framekeep_dot_v1_dot_video__memory__pb2.ExportMemoryResponse.SerializeToString,
+            ),
+            'ImportMemory': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportMemory,
+                    request_deserializer=framekeep_dot_v1_dot_video__memory__pb2.ImportMemoryRequest.FromString,
+                    response_serializer=framekeep_dot_v1_dot_video__memory__pb2.ImportMemoryResponse.SerializeToString,
+            ),
+            'ForgetRange': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetRange,
+                    request_deserializer=framekeep_dot_v1_dot_video__memory__pb2.ForgetRangeRequest.FromString,
+                    response_serializer=framekeep_dot_v1_dot_video__memory__pb2.ForgetRangeResponse.SerializeToString,
+            ),
+            'CompactMemory': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompactMemory,
+                    request_deserializer=framekeep_dot_v1_dot_video__memory__pb2.CompactMemoryRequest.FromString,
+                    response_serializer=framekeep_dot_v1_dot_video__memory__pb2.CompactMemoryResponse.SerializeToString,
             ),
             'CreateStream': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateStream,
@@ -503,6 +627,114 @@ class VideoMemoryService:
             '/framekeep.v1.VideoMemoryService/DeleteMemory',
             framekeep_dot_v1_dot_video__memory__pb2.DeleteMemoryRequest.SerializeToString,
             framekeep_dot_v1_dot_video__memory__pb2.DeleteMemoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/framekeep.v1.VideoMemoryService/ExportMemory',
+            framekeep_dot_v1_dot_video__memory__pb2.ExportMemoryRequest.SerializeToString,
+            framekeep_dot_v1_dot_video__memory__pb2.ExportMemoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportMemory(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/framekeep.v1.VideoMemoryService/ImportMemory',
+            framekeep_dot_v1_dot_video__memory__pb2.ImportMemoryRequest.SerializeToString,
+            framekeep_dot_v1_dot_video__memory__pb2.ImportMemoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetRange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/framekeep.v1.VideoMemoryService/ForgetRange',
+            framekeep_dot_v1_dot_video__memory__pb2.ForgetRangeRequest.SerializeToString,
+            framekeep_dot_v1_dot_video__memory__pb2.ForgetRangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompactMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/framekeep.v1.VideoMemoryService/CompactMemory',
+            framekeep_dot_v1_dot_video__memory__pb2.CompactMemoryRequest.SerializeToString,
+            framekeep_dot_v1_dot_video__memory__pb2.CompactMemoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,18 +54,86 @@ class VideoMemoryServiceStub:
     """What this server is, and what it takes."""
     CreateMemory: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.CreateMemoryRequest, _video_memory_pb2.Memory]
     """Creates an empty memory bound to the encoder version of this server. It is on disk when the answer arrives.
-    ALREADY_EXISTS if the name is taken, INVALID_ARGUMENT for a bad name or threshold.
+    ALREADY_EXISTS if the name is taken, INVALID_ARGUMENT for a bad name, threshold or retention.
     """
     GetMemory: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.GetMemoryRequest, _video_memory_pb2.Memory]
     """NOT_FOUND if there is no such memory."""
     ListMemories: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.ListMemoriesRequest, _video_memory_pb2.ListMemoriesResponse]
     """All memories, ordered by name."""
     UpdateMemory: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.UpdateMemoryRequest, _video_memory_pb2.Memory]
-    """Changes the fields named in `update_mask`; only `novelty_threshold` can change. The first frame decided after the
-    answer obeys it. ABORTED if `memory.etag` is set and is not the current one: get the memory again.
+    """Changes the fields named in `update_mask`: `novelty_threshold`, `retention`, or both. The first frame decided after
+    the answer obeys the threshold; the retention is as told at `Retention`. What changed is on disk when the answer
+    arrives. ABORTED if `memory.etag` is set and is not the current one, so that nothing was changed: get the memory
+    again. After UNAVAILABLE (STORE_UNAVAILABLE) one of two fields may have changed.
     """
     DeleteMemory: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.DeleteMemoryRequest, _video_memory_pb2.DeleteMemoryResponse]
     """Deletes a memory with all it holds, for good. Sessions that are writing to it end with NOT_FOUND."""
+    ExportMemory: _grpc.UnaryStreamMultiCallable[_video_memory_pb2.ExportMemoryRequest, _video_memory_pb2.ExportMemoryResponse]
+    """Gives a memory out as one file, from which ImportMemory makes it again, here or on another server. The file is the
+    memory as it was at one moment after the call began. The memory goes on taking frames and answering queries, and
+    no session is interrupted.
+
+    Order: the first response holds `opened`, the last one `sum`, all between hold the bytes of the file in order. A
+    file that came without `sum`, or does not agree with it, is not whole.
+
+    While the call lasts, the server's data folder holds a copy of the memory; it is removed however the call ends.
+    NOT_FOUND if there is no such memory; FAILED_PRECONDITION (MEMORY_UNREADABLE) if it is damaged, which is checked
+    before `opened` is sent; UNAVAILABLE (STORE_UNAVAILABLE) if the disk has no room for the copy or refuses;
+    UNAVAILABLE (SHUTTING_DOWN) if the server stops. The call may be made again after each of them.
+    """
+    ImportMemory: _grpc.StreamUnaryMultiCallable[_video_memory_pb2.ImportMemoryRequest, _video_memory_pb2.ImportMemoryResponse]
+    """Makes a memory of a file from ExportMemory, under a name that is free.
+
+    Order: the first request holds the opening, the last one `sum`, all between hold the bytes of the file in order.
+
+    Durability: nothing is visible under the name before the whole file has arrived, agrees with its `sum`, and was
+    checked: that it is undamaged, that it is a memory, and of no newer version than the server can read. Then the
+    memory appears in one step, and it is on disk when the answer arrives. Whatever else ends the call, and if the
+    server is killed, nothing is left; if the connection is lost after `sum` was sent, GetMemory tells what became of it.
+
+    The memory may be of another encoder version: it answers queries by embedding, exemplar and moment, but takes no
+    frames here.
+
+    ALREADY_EXISTS if the name is taken and RESOURCE_EXHAUSTED (TOO_MANY_MEMORIES) if there are too many memories, both
+    told as soon as the opening has arrived; FAILED_PRECONDITION (MEMORY_UNREADABLE) if the file is not whole, is no
+    memory, or was written by a newer version; INVALID_ARGUMENT for a bad name or a chunk that is too large, and
+    (PROTOCOL_VIOLATION) when messages come out of order or end without `sum`; UNAVAILABLE (STORE_UNAVAILABLE) if the
+    disk has no room or refuses; UNAVAILABLE (SHUTTING_DOWN) if the server stops.
+    """
+    ForgetRange: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.ForgetRangeRequest, _video_memory_pb2.ForgetRangeResponse]
+    """Forgets the frames of a time range, of all streams or of some, for good: their bytes are overwritten, and nothing
+    of them is left in the memory's files when the answer arrives. Sessions go on; frames that arrive while the call
+    lasts may be forgotten or not, if they were captured in the range.
+
+    Exact afterwards: which frames are gone, and the counts, times, numbers and novelties of those left. Not exact: a
+    sighting that the range cuts loses its mean, and what is left of it stands by its exemplar, to within the
+    threshold; an exemplar that loses its own frame, but not all it stands for, becomes a mean of what is left
+    (`Exemplar.own_frame_forgotten`), and its sightings promise as much less as it moved (`Sighting.restated`). If the
+    range cuts every sighting of such an exemplar, a trace of forgotten frames can be left in that mean, less than
+    half.
+
+    Files that ExportMemory gave out before still hold what is forgotten now.
+
+    Durability: once begun, a removal is finished, even if the call is cancelled or the server is killed: it stands in
+    the memory, and goes on within a minute, or when a server is started again. Asking again is harmless.
+
+    NOT_FOUND if there is no such memory or stream; INVALID_ARGUMENT for a range that is empty or open at both ends;
+    UNAVAILABLE (STORE_UNAVAILABLE) if the disk refuses, or an export that goes on still reads what was removed;
+    UNAVAILABLE (SHUTTING_DOWN) if the server stops. It may take minutes: a deadline should allow for that.
+    """
+    CompactMemory: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.CompactMemoryRequest, _video_memory_pb2.CompactMemoryResponse]
+    """Merges exemplars that are within a threshold of an older one, which then stands for the frames of both. For
+    memories that were filled at too low a threshold; the memory's own threshold stays as it is, and sessions go on.
+
+    Counts, means, times and numbers combine exactly. What is restated: the frames of a merged exemplar promise as much
+    less as the two differ (`Sighting.restated`), so that they can be beyond the threshold of what now stands for them.
+
+    Durability: what was merged is on disk when the answer arrives. If the call is cancelled, it goes on; if the server
+    stops or is killed, a part of the exemplars has been merged, and the call may be made again.
+
+    NOT_FOUND if there is no such memory; INVALID_ARGUMENT for a bad threshold; UNAVAILABLE (STORE_UNAVAILABLE) if the
+    disk refuses; UNAVAILABLE (SHUTTING_DOWN) if the server stops. It may take minutes.
+    """
     CreateStream: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.CreateStreamRequest, _video_memory_pb2.Stream]
     """Creates a stream ahead of its first session, for instance to give it a threshold of its own. Ingest creates
     missing streams by itself. ALREADY_EXISTS if the name is taken.
@@ -89,8 +157,8 @@ class VideoMemoryServiceStub:
     with a verdict is never lost and never counted twice.
 
     Resuming: after a lost connection, open the same session again and send frames from `opened.next_seq` on. Frames
-    below it may be sent again as well: they are answered from the journal, with the verdicts they got, and change
-    nothing. Opening a session that is still connected takes it over: the older call ends with ABORTED
+    below it may be sent again as well: they are answered from the journal, with the verdicts they got, or FORGOTTEN,
+    and change nothing. Opening a session that is still connected takes it over: the older call ends with ABORTED
     (SESSION_TAKEN_OVER).
 
     A bad frame gets the verdict REJECTED, which counts as an answer to its `seq`, and the session goes on. The call
@@ -123,18 +191,86 @@ class VideoMemoryServiceAsyncStub(VideoMemoryServiceStub):
     """What this server is, and what it takes."""
     CreateMemory: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.CreateMemoryRequest, _video_memory_pb2.Memory]  # type: ignore[assignment]
     """Creates an empty memory bound to the encoder version of this server. It is on disk when the answer arrives.
-    ALREADY_EXISTS if the name is taken, INVALID_ARGUMENT for a bad name or threshold.
+    ALREADY_EXISTS if the name is taken, INVALID_ARGUMENT for a bad name, threshold or retention.
     """
     GetMemory: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.GetMemoryRequest, _video_memory_pb2.Memory]  # type: ignore[assignment]
     """NOT_FOUND if there is no such memory."""
     ListMemories: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.ListMemoriesRequest, _video_memory_pb2.ListMemoriesResponse]  # type: ignore[assignment]
     """All memories, ordered by name."""
     UpdateMemory: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.UpdateMemoryRequest, _video_memory_pb2.Memory]  # type: ignore[assignment]
-    """Changes the fields named in `update_mask`; only `novelty_threshold` can change. The first frame decided after the
-    answer obeys it. ABORTED if `memory.etag` is set and is not the current one: get the memory again.
+    """Changes the fields named in `update_mask`: `novelty_threshold`, `retention`, or both. The first frame decided after
+    the answer obeys the threshold; the retention is as told at `Retention`. What changed is on disk when the answer
+    arrives. ABORTED if `memory.etag` is set and is not the current one, so that nothing was changed: get the memory
+    again. After UNAVAILABLE (STORE_UNAVAILABLE) one of two fields may have changed.
     """
     DeleteMemory: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.DeleteMemoryRequest, _video_memory_pb2.DeleteMemoryResponse]  # type: ignore[assignment]
     """Deletes a memory with all it holds, for good. Sessions that are writing to it end with NOT_FOUND."""
+    ExportMemory: _aio.UnaryStreamMultiCallable[_video_memory_pb2.ExportMemoryRequest, _video_memory_pb2.ExportMemoryResponse]  # type: ignore[assignment]
+    """Gives a memory out as one file, from which ImportMemory makes it again, here or on another server. The file is the
+    memory as it was at one moment after the call began. The memory goes on taking frames and answering queries, and
+    no session is interrupted.
+
+    Order: the first response holds `opened`, the last one `sum`, all between hold the bytes of the file in order. A
+    file that came without `sum`, or does not agree with it, is not whole.
+
+    While the call lasts, the server's data folder holds a copy of the memory; it is removed however the call ends.
+    NOT_FOUND if there is no such memory; FAILED_PRECONDITION (MEMORY_UNREADABLE) if it is damaged, which is checked
+    before `opened` is sent; UNAVAILABLE (STORE_UNAVAILABLE) if the disk has no room for the copy or refuses;
+    UNAVAILABLE (SHUTTING_DOWN) if the server stops. The call may be made again after each of them.
+    """
+    ImportMemory: _aio.StreamUnaryMultiCallable[_video_memory_pb2.ImportMemoryRequest, _video_memory_pb2.ImportMemoryResponse]  # type: ignore[assignment]
+    """Makes a memory of a file from ExportMemory, under a name that is free.
+
+    Order: the first request holds the opening, the last one `sum`, all between hold the bytes of the file in order.
+
+    Durability: nothing is visible under the name before the whole file has arrived, agrees with its `sum`, and was
+    checked: that it is undamaged, that it is a memory, and of no newer version than the server can read. Then the
+    memory appears in one step, and it is on disk when the answer arrives. Whatever else ends the call, and if the
+    server is killed, nothing is left; if the connection is lost after `sum` was sent, GetMemory tells what became of it.
+
+    The memory may be of another encoder version: it answers queries by embedding, exemplar and moment, but takes no
+    frames here.
+
+    ALREADY_EXISTS if the name is taken and RESOURCE_EXHAUSTED (TOO_MANY_MEMORIES) if there are too many memories, both
+    told as soon as the opening has arrived; FAILED_PRECONDITION (MEMORY_UNREADABLE) if the file is not whole, is no
+    memory, or was written by a newer version; INVALID_ARGUMENT for a bad name or a chunk that is too large, and
+    (PROTOCOL_VIOLATION) when messages come out of order or end without `sum`; UNAVAILABLE (STORE_UNAVAILABLE) if the
+    disk has no room or refuses; UNAVAILABLE (SHUTTING_DOWN) if the server stops.
+    """
+    ForgetRange: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.ForgetRangeRequest, _video_memory_pb2.ForgetRangeResponse]  # type: ignore[assignment]
+    """Forgets the frames of a time range, of all streams or of some, for good: their bytes are overwritten, and nothing
+    of them is left in the memory's files when the answer arrives. Sessions go on; frames that arrive while the call
+    lasts may be forgotten or not, if they were captured in the range.
+
+    Exact afterwards: which frames are gone, and the counts, times, numbers and novelties of those left. Not exact: a
+    sighting that the range cuts loses its mean, and what is left of it stands by its exemplar, to within the
+    threshold; an exemplar that loses its own frame, but not all it stands for, becomes a mean of what is left
+    (`Exemplar.own_frame_forgotten`), and its sightings promise as much less as it moved (`Sighting.restated`). If the
+    range cuts every sighting of such an exemplar, a trace of forgotten frames can be left in that mean, less than
+    half.
+
+    Files that ExportMemory gave out before still hold what is forgotten now.
+
+    Durability: once begun, a removal is finished, even if the call is cancelled or the server is killed: it stands in
+    the memory, and goes on within a minute, or when a server is started again. Asking again is harmless.
+
+    NOT_FOUND if there is no such memory or stream; INVALID_ARGUMENT for a range that is empty or open at both ends;
+    UNAVAILABLE (STORE_UNAVAILABLE) if the disk refuses, or an export that goes on still reads what was removed;
+    UNAVAILABLE (SHUTTING_DOWN) if the server stops. It may take minutes: a deadline should allow for that.
+    """
+    CompactMemory: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.CompactMemoryRequest, _video_memory_pb2.CompactMemoryResponse]  # type: ignore[assignment]
+    """Merges exemplars that are within a threshold of an older one, which then stands for the frames of both. For
+    memories that were filled at too low a threshold; the memory's own threshold stays as it is, and sessions go on.
+
+    Counts, means, times and numbers combine exactly. What is restated: the frames of a merged exemplar promise as much
+    less as the two differ (`Sighting.restated`), so that they can be beyond the threshold of what now stands for them.
+
+    Durability: what was merged is on disk when the answer arrives. If the call is cancelled, it goes on; if the server
+    stops or is killed, a part of the exemplars has been merged, and the call may be made again.
+
+    NOT_FOUND if there is no such memory; INVALID_ARGUMENT for a bad threshold; UNAVAILABLE (STORE_UNAVAILABLE) if the
+    disk refuses; UNAVAILABLE (SHUTTING_DOWN) if the server stops. It may take minutes.
+    """
     CreateStream: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.CreateStreamRequest, _video_memory_pb2.Stream]  # type: ignore[assignment]
     """Creates a stream ahead of its first session, for instance to give it a threshold of its own. Ingest creates
     missing streams by itself. ALREADY_EXISTS if the name is taken.
@@ -158,8 +294,8 @@ class VideoMemoryServiceAsyncStub(VideoMemoryServiceStub):
     with a verdict is never lost and never counted twice.
 
     Resuming: after a lost connection, open the same session again and send frames from `opened.next_seq` on. Frames
-    below it may be sent again as well: they are answered from the journal, with the verdicts they got, and change
-    nothing. Opening a session that is still connected takes it over: the older call ends with ABORTED
+    below it may be sent again as well: they are answered from the journal, with the verdicts they got, or FORGOTTEN,
+    and change nothing. Opening a session that is still connected takes it over: the older call ends with ABORTED
     (SESSION_TAKEN_OVER).
 
     A bad frame gets the verdict REJECTED, which counts as an answer to its `seq`, and the session goes on. The call
@@ -201,7 +337,7 @@ class VideoMemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_video_memory_pb2.Memory, _abc.Awaitable[_video_memory_pb2.Memory]]:
         """Creates an empty memory bound to the encoder version of this server. It is on disk when the answer arrives.
-        ALREADY_EXISTS if the name is taken, INVALID_ARGUMENT for a bad name or threshold.
+        ALREADY_EXISTS if the name is taken, INVALID_ARGUMENT for a bad name, threshold or retention.
         """
 
     @_abc_1.abstractmethod
@@ -226,8 +362,10 @@ class VideoMemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _video_memory_pb2.UpdateMemoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_video_memory_pb2.Memory, _abc.Awaitable[_video_memory_pb2.Memory]]:
-        """Changes the fields named in `update_mask`; only `novelty_threshold` can change. The first frame decided after the
-        answer obeys it. ABORTED if `memory.etag` is set and is not the current one: get the memory again.
+        """Changes the fields named in `update_mask`: `novelty_threshold`, `retention`, or both. The first frame decided after
+        the answer obeys the threshold; the retention is as told at `Retention`. What changed is on disk when the answer
+        arrives. ABORTED if `memory.etag` is set and is not the current one, so that nothing was changed: get the memory
+        again. After UNAVAILABLE (STORE_UNAVAILABLE) one of two fields may have changed.
         """
 
     @_abc_1.abstractmethod
@@ -237,6 +375,96 @@ class VideoMemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_video_memory_pb2.DeleteMemoryResponse, _abc.Awaitable[_video_memory_pb2.DeleteMemoryResponse]]:
         """Deletes a memory with all it holds, for good. Sessions that are writing to it end with NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ExportMemory(
+        self,
+        request: _video_memory_pb2.ExportMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_video_memory_pb2.ExportMemoryResponse], _abc.AsyncIterator[_video_memory_pb2.ExportMemoryResponse]]:
+        """Gives a memory out as one file, from which ImportMemory makes it again, here or on another server. The file is the
+        memory as it was at one moment after the call began. The memory goes on taking frames and answering queries, and
+        no session is interrupted.
+
+        Order: the first response holds `opened`, the last one `sum`, all between hold the bytes of the file in order. A
+        file that came without `sum`, or does not agree with it, is not whole.
+
+        While the call lasts, the server's data folder holds a copy of the memory; it is removed however the call ends.
+        NOT_FOUND if there is no such memory; FAILED_PRECONDITION (MEMORY_UNREADABLE) if it is damaged, which is checked
+        before `opened` is sent; UNAVAILABLE (STORE_UNAVAILABLE) if the disk has no room for the copy or refuses;
+        UNAVAILABLE (SHUTTING_DOWN) if the server stops. The call may be made again after each of them.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportMemory(
+        self,
+        request_iterator: _MaybeAsyncIterator[_video_memory_pb2.ImportMemoryRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_memory_pb2.ImportMemoryResponse, _abc.Awaitable[_video_memory_pb2.ImportMemoryResponse]]:
+        """Makes a memory of a file from ExportMemory, under a name that is free.
+
+        Order: the first request holds the opening, the last one `sum`, all between hold the bytes of the file in order.
+
+        Durability: nothing is visible under the name before the whole file has arrived, agrees with its `sum`, and was
+        checked: that it is undamaged, that it is a memory, and of no newer version than the server can read. Then the
+        memory appears in one step, and it is on disk when the answer arrives. Whatever else ends the call, and if the
+        server is killed, nothing is left; if the connection is lost after `sum` was sent, GetMemory tells what became of it.
+
+        The memory may be of another encoder version: it answers queries by embedding, exemplar and moment, but takes no
+        frames here.
+
+        ALREADY_EXISTS if the name is taken and RESOURCE_EXHAUSTED (TOO_MANY_MEMORIES) if there are too many memories, both
+        told as soon as the opening has arrived; FAILED_PRECONDITION (MEMORY_UNREADABLE) if the file is not whole, is no
+        memory, or was written by a newer version; INVALID_ARGUMENT for a bad name or a chunk that is too large, and
+        (PROTOCOL_VIOLATION) when messages come out of order or end without `sum`; UNAVAILABLE (STORE_UNAVAILABLE) if the
+        disk has no room or refuses; UNAVAILABLE (SHUTTING_DOWN) if the server stops.
+        """
+
+    @_abc_1.abstractmethod
+    def ForgetRange(
+        self,
+        request: _video_memory_pb2.ForgetRangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_memory_pb2.ForgetRangeResponse, _abc.Awaitable[_video_memory_pb2.ForgetRangeResponse]]:
+        """Forgets the frames of a time range, of all streams or of some, for good: their bytes are overwritten, and nothing
+        of them is left in the memory's files when the answer arrives. Sessions go on; frames that arrive while the call
+        lasts may be forgotten or not, if they were captured in the range.
+
+        Exact afterwards: which frames are gone, and the counts, times, numbers and novelties of those left. Not exact: a
+        sighting that the range cuts loses its mean, and what is left of it stands by its exemplar, to within the
+        threshold; an exemplar that loses its own frame, but not all it stands for, becomes a mean of what is left
+        (`Exemplar.own_frame_forgotten`), and its sightings promise as much less as it moved (`Sighting.restated`). If the
+        range cuts every sighting of such an exemplar, a trace of forgotten frames can be left in that mean, less than
+        half.
+
+        Files that ExportMemory gave out before still hold what is forgotten now.
+
+        Durability: once begun, a removal is finished, even if the call is cancelled or the server is killed: it stands in
+        the memory, and goes on within a minute, or when a server is started again. Asking again is harmless.
+
+        NOT_FOUND if there is no such memory or stream; INVALID_ARGUMENT for a range that is empty or open at both ends;
+        UNAVAILABLE (STORE_UNAVAILABLE) if the disk refuses, or an export that goes on still reads what was removed;
+        UNAVAILABLE (SHUTTING_DOWN) if the server stops. It may take minutes: a deadline should allow for that.
+        """
+
+    @_abc_1.abstractmethod
+    def CompactMemory(
+        self,
+        request: _video_memory_pb2.CompactMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_memory_pb2.CompactMemoryResponse, _abc.Awaitable[_video_memory_pb2.CompactMemoryResponse]]:
+        """Merges exemplars that are within a threshold of an older one, which then stands for the frames of both. For
+        memories that were filled at too low a threshold; the memory's own threshold stays as it is, and sessions go on.
+
+        Counts, means, times and numbers combine exactly. What is restated: the frames of a merged exemplar promise as much
+        less as the two differ (`Sighting.restated`), so that they can be beyond the threshold of what now stands for them.
+
+        Durability: what was merged is on disk when the answer arrives. If the call is cancelled, it goes on; if the server
+        stops or is killed, a part of the exemplars has been merged, and the call may be made again.
+
+        NOT_FOUND if there is no such memory; INVALID_ARGUMENT for a bad threshold; UNAVAILABLE (STORE_UNAVAILABLE) if the
+        disk refuses; UNAVAILABLE (SHUTTING_DOWN) if the server stops. It may take minutes.
+        """
 
     @_abc_1.abstractmethod
     def CreateStream(
@@ -290,8 +518,8 @@ class VideoMemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         with a verdict is never lost and never counted twice.
 
         Resuming: after a lost connection, open the same session again and send frames from `opened.next_seq` on. Frames
-        below it may be sent again as well: they are answered from the journal, with the verdicts they got, and change
-        nothing. Opening a session that is still connected takes it over: the older call ends with ABORTED
+        below it may be sent again as well: they are answered from the journal, with the verdicts they got, or FORGOTTEN,
+        and change nothing. Opening a session that is still connected takes it over: the older call ends with ABORTED
         (SESSION_TAKEN_OVER).
 
         A bad frame gets the verdict REJECTED, which counts as an answer to its `seq`, and the session goes on. The call

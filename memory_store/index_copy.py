@@ -1,0 +1,105 @@
+"""A copy of the index beside the journal: centroids, and which list each exemplar lies in.
+
+The vectors are read from the journal. The copy only saves assigning them again; without it all of it comes back.
+"""
+
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FORMAT = "framekeep index 1"
+
+
+class IndexCopyDamaged(Exception):
+    """The file is not what was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCopy:
+    """What is saved of an index."""
+
+    memory_uuid: str
+    """The memory it belongs to."""
+
+    trained_on: int
+    """Exemplars there were when the centroids were trained."""
+
+    centroids: NDArray[np.float32]
+    """float32 [L, D]."""
+
+    ids: NDArray[np.int64]
+    """Exemplars, ascending: int64 [K]."""
+
+    lists: NDArray[np.int64]
+    """The list of each: int64 [K]."""
+
+
+def copy_path(journal: Path) -> Path:
+    """Name the file beside a journal."""
+    return journal.with_suffix(".index")
+
+
+def write_copy(path: Path, copy: IndexCopy) -> None:
+    """Put a copy in the place of the one before.
+
+    Raises:
+        OSError: the disk refused; the one before is still there.
+    """
+    header = {
+        "format": _FORMAT,
+        "memory": copy.memory_uuid,
+        "trained_on": copy.trained_on,
+        "centroids": list(copy.centroids.shape),
+        "exemplars": len(copy.ids),
+    }
+    arrays = (copy.centroids.astype("<f4"), copy.ids.astype("<i8"), copy.lists.astype("<i4"))
+    content = b"".join([json.dumps(header).encode() + b"\n", *(array.tobytes() for array in arrays)])
+    draft = path.with_name(path.name + ".draft")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.write(zlib.crc32(content).to_bytes(4, "little"))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def read_copy(path: Path, dimension: int) -> IndexCopy | None:
+    """Read a copy; None if there is none.
+
+    Raises:
+        IndexCopyDamaged: the file is not what was written, or is of another width.
+        OSError: it cannot be read at present.
+    """
+    if not path.exists():
+        return None
+    content = path.read_bytes()
+    if len(content) < 4 or zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "little"):
+        raise IndexCopyDamaged(f"expected a copy of an index in {path}, got other bytes")
+    line, _, body = content[:-4].partition(b"\n")
+    try:
+        header = json.loads(line)
+        lists, width = header["centroids"]
+        number = header["exemplars"]
+        if header["format"] != _FORMAT or width != dimension:
+            raise IndexCopyDamaged(f"expected {_FORMAT!r} of width {dimension} in {path}, got {line[:100]!r}")
+        centroids = np.frombuffer(body, "<f4", lists * width).reshape(lists, width)
+        ids = np.frombuffer(body, "<i8", number, lists * width * 4)
+        places = np.frombuffer(body, "<i4", number, lists * width * 4 + number * 8)
+        return IndexCopy(
+            header["memory"],
+            header["trained_on"],
+            centroids.astype(np.float32),
+            ids.astype(np.int64),
+            places.astype(np.int64),
+        )
+    except (ValueError, LookupError, TypeError) as error:
+        raise IndexCopyDamaged(f"expected a copy of an index in {path}: {error}") from error

@@ -1,0 +1,194 @@
+"""What is read of a journal when a memory, or a session of it, is opened."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory_store.facts import Contents
+from memory_store.forest import BLOCK_SIZE, Stay, StaySum
+from memory_store.group import SessionState, StreamState
+from memory_store.records import Clock, Retention
+from memory_store.rows import SIGHTING_COLUMNS, sighting_from
+from memory_store.scope import Scope
+from memory_store.vectors import matrix_from
+
+_BATCH = 4096
+"""Rows read at a time."""
+
+_STAY_ROWS = (
+    "SELECT s.id, s.stream_id, s.position, s.exemplar_id, g.frames, g.start_us, g.end_us, g.mean, g.checksum"
+    " FROM stays s JOIN sightings g ON g.exemplar_id = s.exemplar_id AND g.stay_id = s.id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StayBlock:
+    """The stays of one block of one stream, as their sightings add up."""
+
+    table: NDArray[np.int64]
+    """Stay, stream, position, exemplar, frames, first and last capture time: int64 [N, 7]."""
+
+    totals: NDArray[np.float64]
+    """Sums of the frames' embeddings: float64 [N, D]."""
+
+    sightings: int
+    """Sightings of these stays."""
+
+    longest_us: int
+    """The length of the longest of them."""
+
+
+def retention_of(connection: sqlite3.Connection) -> Retention:
+    """Read the limits of what is kept."""
+    return Retention(*connection.execute("SELECT retain_us, retain_exemplars, retain_bytes FROM memory").fetchone())
+
+
+def unfinished_of(connection: sqlite3.Connection) -> list[tuple[int, Scope]]:
+    """Read what was to be forgotten and is not yet: numbers and scopes."""
+    return [
+        (number, Scope(first_us, last_us, frozenset(map(int, streams.split(","))) if streams else None))
+        for number, first_us, last_us, streams in connection.execute(
+            "SELECT id, first_us, last_us, stream_ids FROM forgetting ORDER BY id"
+        )
+    ]
+
+
+def policies_of(connection: sqlite3.Connection) -> list[tuple[int, int | None, float | None]]:
+    """Read the records of thresholds, (revision, stream, threshold), oldest first."""
+    return connection.execute("SELECT revision, stream_id, threshold FROM policies ORDER BY revision").fetchall()
+
+
+def streams_of(connection: sqlite3.Connection) -> list[StreamState]:
+    """Read the streams, with their open blocks."""
+    streams = []
+    for row in connection.execute("SELECT id, name, created_us, next_position FROM streams").fetchall():
+        stream = StreamState(*row)
+        stream.open_stays = open_stays_of(connection, stream)
+        streams.append(stream)
+    return streams
+
+
+def open_stays_of(connection: sqlite3.Connection, stream: StreamState) -> dict[int, int]:
+    """Read the stays of a stream's open block, exemplar to stay."""
+    return dict(
+        connection.execute(
+            "SELECT exemplar_id, id FROM stays WHERE stream_id = ? AND position >= ?",
+            (stream.id, open_from(stream.next_position)),
+        )
+    )
+
+
+def open_from(next_position: int) -> int:
+    """Give the position at which the open block of a stream begins."""
+    return max(0, next_position - 1) // BLOCK_SIZE * BLOCK_SIZE
+
+
+def session_of(connection: sqlite3.Connection, stream_id: int, uuid: str) -> SessionState | None:
+    """Find a session, with its latest sighting; None if there is none."""
+    row = connection.execute(
+        "SELECT id, clock, start_us, next_seq, last_pts_us FROM sessions WHERE stream_id = ? AND uuid = ?",
+        (stream_id, uuid),
+    ).fetchone()
+    if row is None:
+        return None
+    session_id, clock, start_us, next_seq, last_pts_us = row
+    state = SessionState(session_id, stream_id, Clock(clock), start_us, next_seq, last_pts_us, None)
+    refresh(connection, state)
+    return state
+
+
+def refresh(connection: sqlite3.Connection, session: SessionState) -> None:
+    """Read the latest sighting of a session again, unless frames after it were forgotten: it does not go on then."""
+    latest = connection.execute(
+        f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE session_id = ? ORDER BY first_seq DESC LIMIT 1", (session.id,)
+    ).fetchone()
+    session.sighting = None if latest is None else sighting_from(latest)
+    if session.sighting is not None:
+        last_seq = session.sighting.last_seq
+        [(after,)] = connection.execute(
+            "SELECT count(*) FROM frames WHERE session_id = ? AND seq > ?", (session.id, last_seq)
+        )
+        if last_seq + 1 + after != session.next_seq:
+            session.sighting = None
+
+
+def contents_of(connection: sqlite3.Connection, stream_id: int | None) -> Contents:
+    """Count frames and exemplars of one stream or of all, from its sessions; the rest is known elsewhere."""
+    only = "" if stream_id is None else " WHERE stream_id = :stream"
+    novel, repeat, rejected, forgotten, lost, received = connection.execute(
+        "SELECT coalesce(sum(novel_frames), 0), coalesce(sum(repeat_frames), 0), coalesce(sum(rejected_frames), 0),"
+        " coalesce(sum(forgotten_frames), 0), coalesce(sum(lost_exemplars), 0), coalesce(sum(received_bytes), 0)"
+        f" FROM sessions{only}",
+        {"stream": stream_id},
+    ).fetchone()
+    return Contents(
+        novel, repeat, rejected, forgotten_frames=forgotten, exemplars=novel - lost, received_bytes=received
+    )
+
+
+def exemplars_of(
+    connection: sqlite3.Connection,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Read all exemplars, K at a time, by ascending id: ids int64 [K], embeddings float32 [K, D].
+
+    Raises:
+        ValueError: one of them is not what was written.
+    """
+    cursor = connection.execute("SELECT id, embedding, checksum FROM exemplars ORDER BY id")
+    while rows := cursor.fetchmany(_BATCH):
+        ids, blobs, checksums = map(list, zip(*rows, strict=True))
+        yield np.array(ids, np.int64), matrix_from(blobs, checksums, "<f2")
+
+
+def stay_blocks_of(connection: sqlite3.Connection) -> Iterator[StayBlock]:
+    """Read all stays as their sightings add up, block by block in the order of the trees.
+
+    Raises:
+        ValueError: a mean is not what was written.
+    """
+    cursor = connection.execute(f"{_STAY_ROWS} ORDER BY s.stream_id, s.position, g.id")
+    left: list[tuple[object, ...]] = []
+    while rows := cursor.fetchmany(_BATCH):
+        left += rows
+        edges = _block_edges(left)
+        for first, end in pairwise(edges[:-1]):
+            yield stay_block_from(left[first:end])
+        left = left[edges[-2] :]  # the last one may go on
+    if left:
+        yield stay_block_from(left)
+
+
+def _block_edges(rows: list[tuple[object, ...]]) -> list[int]:
+    keys = np.array([row[1:3] for row in rows], np.int64)  # [R, 2]: stream, position
+    keys[:, 1] //= BLOCK_SIZE
+    return [0, *(np.flatnonzero((np.diff(keys, axis=0) != 0).any(1)) + 1).tolist(), len(rows)]
+
+
+def stay_block_from(rows: list[tuple[object, ...]]) -> StayBlock:
+    """Add up rows of `_STAY_ROWS`, those of a stay next to each other."""
+    *numbers, means, checksums = map(list, zip(*rows, strict=True))
+    stays, streams, positions, exemplars, frames, starts, ends = (np.array(column, np.int64) for column in numbers)
+    first = np.flatnonzero(np.diff(stays, prepend=stays[0] - 1))  # [N], the first row of each stay
+    weighted = matrix_from(means, checksums, "<f4").astype(np.float64) * frames[:, None]  # [R, D]
+    columns = (
+        *(column[first] for column in (stays, streams, positions, exemplars)),
+        np.add.reduceat(frames, first),
+        np.minimum.reduceat(starts, first),
+        np.maximum.reduceat(ends, first),
+    )
+    totals = np.add.reduceat(weighted, first, axis=0)  # [N, D]
+    return StayBlock(np.stack(columns, axis=1), totals, len(rows), int((ends - starts).max()))
+
+
+def stay_left(connection: sqlite3.Connection, stay: Stay) -> StaySum:
+    """Add up what is left of one stay."""
+    rows = connection.execute(f"{_STAY_ROWS} WHERE s.id = ? ORDER BY g.id", (stay.id,)).fetchall()
+    if not rows:
+        return StaySum(stay, 0, np.zeros(0), 0, 0)
+    block = stay_block_from(rows)
+    *_, frames, first_us, last_us = block.table[0].tolist()
+    return StaySum(stay, frames, block.totals[0], first_us, last_us)

@@ -1,0 +1,167 @@
+"""What a memory holds beside its journal: index, forest, streams, open sessions.
+
+All of it is a copy that opening the memory makes again. It follows the journal after each commit, never the other way.
+"""
+
+import logging
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory_store import loading
+from memory_store.change import Change
+from memory_store.facts import Contents
+from memory_store.forest import Forest
+from memory_store.group import Group, SessionState, StreamState
+from memory_store.index import ExemplarIndex
+from memory_store.index_copy import IndexCopy, IndexCopyDamaged, copy_path, read_copy
+from memory_store.index_upkeep import FIRST_TRAINING, IndexUpkeep, Workers
+from memory_store.journal import Journal
+from memory_store.policies import Policies
+from memory_store.rows import next_ids_of
+
+_LOG = logging.getLogger(__name__)
+
+
+class MemoryState:
+    """The copies of one journal. Not safe for several threads; the memory's lock sees to that."""
+
+    def __init__(self, journal: Journal, path: Path, lock: threading.RLock, workers: Workers) -> None:
+        """Make the copies.
+
+        Args:
+            journal: the journal.
+            path: its file.
+            lock: the memory's.
+            workers: the threads that work for the index.
+
+        Raises:
+            ValueError, LookupError, sqlite3.Error, OSError: the journal cannot be read; see `reading_errors`.
+        """
+        self._journal = journal
+        self._workers = workers
+        connection = journal.connection
+        self.sessions: dict[int, SessionState] = {}
+        self.streams = {stream.id: stream for stream in loading.streams_of(connection)}
+        self.next_ids = next_ids_of(connection)
+        self.policies = Policies(loading.policies_of(connection))
+        self.forest = Forest(journal.identity.dimension)
+        for block in loading.stay_blocks_of(connection):
+            stream = self.streams[int(block.table[0, 1])]
+            stream.sightings += block.sightings
+            stream.longest_us = max(stream.longest_us, block.longest_us)
+            self.forest.load(block.table, block.totals, loading.open_from(stream.next_position))
+        self.upkeep = self._index(path, lock)
+        self.upkeep.submit(workers.aside)
+
+    def _index(self, path: Path, lock: threading.RLock) -> IndexUpkeep:
+        """Fill the index from the journal; the copy beside it tells which list each exemplar lies in."""
+        dimension = self._journal.identity.dimension
+        copy = _copy_of(path, dimension, self._journal.identity.uuid)
+        searchers = self._workers.searchers
+        if copy is None:
+            index = ExemplarIndex(dimension, searchers=searchers)
+        else:
+            index = ExemplarIndex(dimension, copy.centroids, copy.trained_on, searchers)
+        for ids, embeddings in loading.exemplars_of(self._journal.connection):
+            if embeddings.shape[1] != dimension:
+                raise ValueError(f"expected embeddings of {dimension} numbers, got {embeddings.shape[1]}")
+            known = np.isin(ids, copy.ids) if copy is not None else np.zeros(len(ids), np.bool_)
+            if copy is not None and known.any():
+                index.add(ids[known], embeddings[known], copy.lists[np.searchsorted(copy.ids, ids[known])])
+            index.add(ids[~known], embeddings[~known])
+        if copy is None and len(index) >= FIRST_TRAINING:
+            _LOG.warning("%s has no copy of its index: it is made again, and looks are slow until then", path.name)
+        if copy is not None and loading.unfinished_of(self._journal.connection):
+            # The copy is written anew at the end of a removal: what is gone already shows in its centroids.
+            index.recentre(np.arange(len(copy.centroids)))
+        upkeep = IndexUpkeep(index, lock, copy_path(path), self._journal.identity.uuid)
+        upkeep.saved(0 if copy is None else len(copy.ids))
+        return upkeep
+
+    def take_in(self, group: Group) -> None:
+        """Follow a group that was committed."""
+        self.next_ids = group.next_ids
+        self.sessions.update(group.sessions)
+        self.streams.update(group.streams)
+        self.forest.grow(
+            group.stays, [(group.grown.get(sighting.id), sighting) for sighting in group.sightings.values()]
+        )
+        if group.exemplars:
+            self.upkeep.add(*group.new_exemplars())
+            self.upkeep.submit(self._workers.aside)
+
+    def follow(self, change: Change) -> None:
+        """Follow a step of forgetting or merging that was committed."""
+        connection = self._journal.connection
+        self.next_ids = next_ids_of(connection)
+        if change.stays:
+            self.forest.change(change.stays)
+        if change.removed or change.moved:
+            self.upkeep.change(np.array(change.removed, np.int64), change.moved)
+        for stream_id, more in change.streams.items():
+            stream = self.streams[stream_id]
+            stream.open_stays = loading.open_stays_of(connection, stream)
+            stream.sightings += more
+            stream.longest_us = max(stream.longest_us, change.longest_us.get(stream_id, 0))
+        for session_id in change.sessions & self.sessions.keys():
+            loading.refresh(connection, self.sessions[session_id])
+
+    def stream(self, name: str) -> StreamState | None:
+        """Find a stream by its name."""
+        return next((stream for stream in self.streams.values() if stream.name == name), None)
+
+    def session(self, stream_id: int, uuid: str) -> SessionState | None:
+        """Find a session in the journal, and hold where it stands; None if there is none."""
+        state = loading.session_of(self._journal.connection, stream_id, uuid)
+        if state is not None:
+            self.sessions[state.id] = state
+        return state
+
+    def contents(self, stream_id: int | None) -> Contents:
+        """Count what is held, for one stream or for all."""
+        counts = loading.contents_of(self._journal.connection, stream_id)
+        totals = self.forest.totals(stream_id)
+        streams = self.streams.values() if stream_id is None else [self.streams[stream_id]]
+        sightings = sum(stream.sightings for stream in streams)
+        counts = replace(counts, stays=totals.stays, counted_frames=totals.frames, sightings=sightings)
+        return replace(counts, first_us=totals.first_us, last_us=totals.last_us) if totals.stays else counts
+
+    def captured_by(self, share: float) -> int:
+        """Estimate by when a share of the frames was captured: those of a stay are taken to be spread evenly.
+
+        Grows with the number of stays.
+        """
+        facts = self.forest.snapshot().leaves().facts
+        frames, first_us, last_us = (
+            facts.column(name).astype(np.float64) for name in ("frames", "first_us", "last_us")
+        )
+        low, high = int(facts.column("first_us").min()), int(facts.column("last_us").max())
+        while low < high:
+            middle = (low + high) // 2
+            before = np.clip((middle - first_us + 1) / (last_us - first_us + 1), 0, 1) * frames
+            low, high = (low, middle) if before.sum() >= share * frames.sum() else (middle + 1, high)
+        return low
+
+    def seen_last(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Give all exemplars, and when each was seen last: int64 [K] twice. Grows with the number of stays."""
+        facts = self.forest.snapshot().leaves().facts
+        ids, of_stay = np.unique(facts.column("exemplar_id"), return_inverse=True)
+        last_us = np.full(len(ids), np.iinfo(np.int64).min)
+        np.maximum.at(last_us, of_stay.reshape(-1), facts.column("last_us"))
+        return ids, last_us
+
+
+def _copy_of(path: Path, dimension: int, uuid: str) -> IndexCopy | None:
+    try:
+        copy = read_copy(copy_path(path), dimension)
+    except IndexCopyDamaged as error:
+        _LOG.warning("%s", error)
+        return None
+    if copy is not None and copy.memory_uuid != uuid:
+        _LOG.warning("%s belongs to another memory and is not used", copy_path(path).name)
+        return None
+    return copy
