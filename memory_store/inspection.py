@@ -18,8 +18,8 @@ def reading_alone(path: Path) -> Iterator[sqlite3.Connection]:
     """
     log, shared = path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
     has_log, has_shared = log.exists() and log.stat().st_size > 0, shared.exists()
-    # Without a log there is nothing but the file, which does not change.
-    way = "mode=ro" if has_log else "immutable=1"
+    # Without a log there is nothing but the file, which does not change; if it has gone, it must not be made again.
+    way = "mode=ro" if has_log else "mode=ro&immutable=1"
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{way}", uri=True)) as connection:
         yield connection
     if has_log and not has_shared:

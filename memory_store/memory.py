@@ -370,11 +370,15 @@ class Memory:
 
         Stays that the scope cuts count only the frames within it (see `memory_store.view.within`).
         """
-        with self._lock:
-            self._check_usable()
-            snapshot = self._state.forest.snapshot()
-        leaves = snapshot.leaves()
-        return view_of(leaves if scope.is_everything else within(leaves, scope, self.reading, self.embedding))
+        while True:
+            with self._lock:
+                self._check_usable()
+                snapshot = self._state.forest.snapshot()
+            leaves = snapshot.leaves()
+            try:
+                return view_of(leaves if scope.is_everything else within(leaves, scope, self.reading, self.embedding))
+            except ExemplarNotFound:
+                continue  # it was forgotten or merged since the snapshot: the next one knows
 
     def nearest(self, embedding: Embedding, view: View, number: int) -> list[Neighbour]:
         """Find the exemplars of a view that are most similar to an embedding, most similar first, exactly.

@@ -158,7 +158,7 @@ class MemoryState:
 def _copy_of(path: Path, dimension: int, uuid: str) -> IndexCopy | None:
     try:
         copy = read_copy(copy_path(path), dimension)
-    except IndexCopyDamaged as error:
+    except (IndexCopyDamaged, OSError) as error:
         _LOG.warning("%s", error)
         return None
     if copy is not None and copy.memory_uuid != uuid:

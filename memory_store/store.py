@@ -3,6 +3,7 @@
 import fcntl
 import re
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -247,11 +248,10 @@ def take(folder: Path) -> IO[str]:
     """Take the folder for this process: the lock goes with the file handle, however the process ends."""
     memories = folder / "memories"
     try:
-        made = [path for path in (memories, *memories.parents) if not path.exists()]
-        memories.mkdir(parents=True, exist_ok=True)
+        _make(memories)
         lock = (folder / "lock").open("w")
         # The folders themselves, and what a killed server had renamed or removed in them and not synced.
-        for path in {memories, folder, *(path.parent for path in made)}:
+        for path in (memories, folder):
             sync_folder(path)
     except OSError as error:
         raise StoreUnavailable(f"cannot use the data folder {folder}: {error}") from error
@@ -261,3 +261,14 @@ def take(folder: Path) -> IO[str]:
         lock.close()
         raise DataFolderInUse(f"the data folder {folder} is used by another process") from error
     return lock
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those around it, each on disk before the next: of those found, only the last may not be."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    if missing:
+        with suppress(PermissionError):  # whoever may not look into the folder around it did not make it
+            sync_folder(missing[-1].parent.parent)
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)

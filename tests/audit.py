@@ -140,7 +140,7 @@ def _check_exemplars(memory: Memory, ledger: Ledger, sightings: Sequence[Row]) -
         assert (kept.thumbnail is None) == kept.recentred
         if not kept.recentred:
             assert isinstance(own.verdict.outcome, Novel)
-            np.testing.assert_array_equal(kept.embedding, own.embedding)
+            np.testing.assert_array_equal(kept.embedding, own.embedding.astype(np.float16))
 
 
 def _check_stays(memory: Memory, ledger: Ledger, sightings: Sequence[Row], block_size: int) -> None:

@@ -95,6 +95,17 @@ class Ledger:
     def send(self, memory: Memory, arrivals: Sequence[Arrival]) -> list[Verdict]:
         """Let the memory decide on frames; a repeat must be within the threshold of its exemplar as it is then."""
         verdicts = memory.remember(arrivals)
+        self.record(arrivals, verdicts)
+        for arrival, verdict in zip(arrivals, verdicts, strict=True):
+            if isinstance(arrival, Encoded):
+                away = cosine_distance(arrival.embedding, memory.embedding(exemplar_of(verdict)))
+                assert away <= memory.policy().threshold + 1e-9
+                if isinstance(verdict.outcome, Repeat):
+                    assert verdict.outcome.novelty == pytest.approx(away, abs=1e-9)
+        return verdicts
+
+    def record(self, arrivals: Sequence[Arrival], verdicts: Sequence[Verdict]) -> None:
+        """Take note of what a memory decided."""
         for arrival, verdict in zip(arrivals, verdicts, strict=True):
             key = (arrival.session_id, arrival.seq)
             if isinstance(verdict.outcome, Rejected):
@@ -104,11 +115,6 @@ class Ledger:
             assert verdict.capture_us is not None
             stream = self.number("SELECT stream_id FROM sessions WHERE id = ?", arrival.session_id)
             self.counted[key] = Sent(stream, arrival.embedding, verdict.capture_us, verdict)
-            away = cosine_distance(arrival.embedding, memory.embedding(exemplar_of(verdict)))
-            assert away <= memory.policy().threshold + 1e-9
-            if isinstance(verdict.outcome, Repeat):
-                assert verdict.outcome.novelty == pytest.approx(away, abs=1e-9)
-        return verdicts
 
     def left(self) -> dict[Key, Sent]:
         """Counted frames that were not forgotten."""

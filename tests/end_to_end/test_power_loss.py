@@ -163,6 +163,21 @@ def test_a_memory_that_was_created_in_a_new_data_folder_is_there_after_a_loss_of
     assert died.findings.lost == []
 
 
+@pytest.mark.parametrize("operation", [1, 3])
+def test_a_data_folder_that_a_killed_server_has_half_made_is_there_after_a_loss_of_power(
+    start_run: StartRun, operation: int
+) -> None:
+    run = start_run(starts_empty=True)
+    first = run.live(Ending(Power.STAYS, Death(disk_operation=operation, after=True)))
+
+    died = run.live(Ending(Power.LOST, Death("commit", call=2)))
+
+    assert first is not None
+    assert first.place.startswith("after: make folder")
+    assert died is not None
+    assert died.findings.lost == []
+
+
 def test_a_memory_that_a_killed_server_has_half_created_is_not_told_of_before_it_is_durable(
     start_run: StartRun,
 ) -> None:

@@ -1,6 +1,8 @@
 """What forgetting leaves, in cases small enough to be read."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +26,9 @@ from memory_store.records import (
     Rejected,
     Repeat,
     Session,
+    Sighting,
     Unusable,
+    Verdict,
 )
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
@@ -324,6 +328,66 @@ def test_forgetting_everything_leaves_an_empty_memory_that_answers(
         assert memory.forget(Scope()) == ForgottenCounts()
         audit(memory, ledger)
         memory = open_store().get("m")
+
+
+def test_a_view_is_taken_again_if_what_it_reads_is_forgotten_meanwhile(
+    memory: Memory, door: Session, facing: Facing, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.remember(frames(door, [facing(0), facing(2), facing(90), facing(92)]))
+    read = memory.reading.sightings_of_stay
+
+    def forgotten_after(stay_id: int, exemplar_id: int) -> list[Sighting]:
+        found = read(stay_id, exemplar_id)
+        memory.forget(Scope(last_us=1 * MS))
+        return found
+
+    monkeypatch.setattr(memory.reading, "sightings_of_stay", forgotten_after)
+
+    view = memory.view(Scope(1 * MS, 2 * MS))
+
+    assert (view.exemplar_ids.tolist(), view.counts.tolist()) == ([2], [1])
+
+
+def test_everything_at_once_from_several_threads_ends_with_every_frame_accounted_for(
+    memory: Memory, ledger: Ledger, facing: Facing, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "_SIGHTINGS", 2)
+    sessions = [memory.open_session(name, "run-1", Clock.SESSION, 0) for name in ("door", "hall")]
+    sent: list[tuple[list[Encoded], list[Verdict]]] = []
+    done = threading.Event()
+
+    def ingest(session: Session) -> None:
+        for seq in range(0, 240, 4):
+            group = frames(session, [facing(11 * number % 300) for number in range(seq, seq + 4)], first_seq=seq)
+            sent.append((group, memory.remember(group)))
+
+    def remove() -> None:
+        for number in range(1, 12):
+            memory.forget(Scope(9 * number * MS, (9 * number + 6) * MS))
+            memory.compact(0.002 * number)
+        memory.tidy(0)
+
+    def ask() -> None:
+        while not done.is_set():
+            view = memory.view(Scope(20 * MS, 90 * MS))
+            memory.nearest(facing(30), view, 5)
+            memory.timeline("door", 0, 10**9, None, 99)
+            memory.facts()
+
+    with ThreadPoolExecutor(4) as threads:
+        asking = threads.submit(ask)
+        try:
+            for working in [threads.submit(remove), *(threads.submit(ingest, session) for session in sessions)]:
+                working.result(timeout=120)
+        finally:
+            done.set()
+        asking.result(timeout=120)
+
+    for group, verdicts in sent:
+        ledger.record(group, verdicts)
+    ledger.take_note(memory)
+    audit(memory, ledger)
+    audit_times(memory, ledger, range(-MS, 250 * MS, 13 * MS))
 
 
 def test_frames_that_come_while_a_range_is_forgotten_are_kept(

@@ -1,7 +1,7 @@
 """After forgetting, none of the bytes of what was forgotten is left in any file of the data folder."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from audit import audit
 from ledger import Ledger, cosine_distance
 from memory_store import index_upkeep, removal, state
+from memory_store.errors import StoreUnavailable
 from memory_store.index import ExemplarIndex, Ids, Matrix
 from memory_store.index_copy import read_copy
 from memory_store.memory import Memory
@@ -203,6 +204,30 @@ def test_what_was_forgotten_does_not_show_in_the_lists_of_the_index(filled: Fill
     assert len(gone) > 20
     assert min(_traces(filled, gone)) > 0.2
     audit(filled.memory, filled.ledger)
+
+
+@pytest.mark.usefixtures("_lists")
+def test_what_a_killed_process_leaves_in_the_copy_of_the_index_goes_when_the_removal_is_finished(
+    filled: Filled, open_store: Callable[[], MemoryStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _embeddings(filled)
+    filled.memory._state.upkeep.wait()
+    filled.memory._state.upkeep.save()
+
+    def killed() -> None:
+        raise StoreUnavailable("injected")
+
+    monkeypatch.setattr(filled.memory._removal, "_erase", killed)
+    with pytest.raises(StoreUnavailable, match="injected"):
+        filled.memory.forget(Scope(60_000, 120_000))
+    again = replace(filled, memory=open_store().get("m"))
+
+    again.memory.tidy(0)
+
+    after = _embeddings(again)
+    gone = [embedding for number, embedding in before.items() if number not in after]
+    assert len(gone) > 10
+    assert min(_traces(again, gone)) > 0.2
 
 
 @pytest.mark.usefixtures("_lists")

@@ -1,0 +1,221 @@
+"""A journal of schema version 1 is brought to the newest, with all it tells, or is left as it was."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audit import audit
+from ledger import Ledger, Sent, cosine_distance
+from memory_store import migrations
+from memory_store.errors import MemoryUnreadable
+from memory_store.memory import Memory
+from memory_store.migrations import STEPS
+from memory_store.records import Clock, Embedding, Encoded, Novel, Policy, Rejected, Repeat, Retention, Verdict
+from memory_store.scope import Scope
+from memory_store.store import MemoryStore
+
+DIMENSION = 16
+THRESHOLD = 0.1
+
+Frames = Callable[..., list[Encoded]]
+Told = Callable[[Memory], list[object]]
+
+
+@dataclass(slots=True)
+class FirstVersion:
+    """Writes a journal as version 1 did. Its sessions are 1 and 2, of the streams `door` and `hall`."""
+
+    connection: sqlite3.Connection
+    ledger: Ledger
+    exemplars: list[Embedding] = field(default_factory=list)
+    stays: dict[tuple[int, int], int] = field(default_factory=dict)
+    sightings: int = 0
+    seqs: dict[int, int] = field(default_factory=lambda: {1: 0, 2: 0})
+    time_us: int = 0
+
+    def begin(self) -> None:
+        self.connection.executescript(f"BEGIN; {STEPS[0]} PRAGMA user_version = 1; COMMIT;")
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("INSERT INTO memory VALUES (1, 'encoder/1', ?, 77)", (DIMENSION,))
+        self.connection.execute("INSERT INTO policies VALUES (1, NULL, ?, 77)", (THRESHOLD,))
+        for number, name in ((1, "door"), (2, "hall")):
+            self.connection.execute("INSERT INTO streams VALUES (?, ?, 78)", (number, name))
+            self._insert("sessions", number, number, "run-1", 1, 0, 0, None, 0, 0, 0, 0)
+
+    def reject(self, session: int) -> None:
+        seq = self._next_seq(session)
+        self._insert("frames", session, seq, 3, 0, None, None, None, None)
+        self._insert("rejections", session, seq, "BROKEN", "a picture")
+        self._count(session, "rejected_frames", 1)
+        self.ledger.rejected[session, seq] = Rejected("BROKEN", "a picture")
+
+    def show(self, session: int, exemplar: int, seen: list[Embedding]) -> None:
+        """Write a sighting of an exemplar; of a new one, its first frame is the exemplar."""
+        first_seq, start_us, self.sightings = self.seqs[session], self.time_us, self.sightings + 1
+        mean = np.mean(seen, axis=0, dtype=np.float64).astype(np.float32)
+        outcomes = [self._outcome(session, exemplar, embedding) for embedding in seen]
+        stay = self.stays.get((session, exemplar), len(self.stays) + 1)
+        if (session, exemplar) not in self.stays:
+            position = sum(stream == session for stream, _ in self.stays)
+            self.stays[session, exemplar] = stay
+            self._insert("stays", stay, session, position, exemplar)
+        largest = max(one.novelty if isinstance(one, Repeat) else 0.0 for one in outcomes)
+        numbers = (self.sightings, stay, session, session, exemplar, 1, THRESHOLD)
+        extent = (first_seq, first_seq + len(seen) - 1, start_us, start_us + 1000 * (len(seen) - 1), len(seen))
+        self._insert("sightings", *numbers, *extent, largest, mean.tobytes())
+        for embedding, outcome in zip(seen, outcomes, strict=True):
+            self._frame(session, embedding, outcome)
+
+    def _outcome(self, session: int, exemplar: int, embedding: Embedding) -> Novel | Repeat:
+        if exemplar <= len(self.exemplars):
+            return Repeat(exemplar, cosine_distance(embedding, self.exemplars[exemplar - 1]))
+        nearest = min((cosine_distance(embedding, other) for other in self.exemplars), default=None)
+        self.exemplars.append(embedding)
+        self._insert("exemplars", exemplar, session, self.seqs[session], self.time_us, embedding.tobytes())
+        self._insert("thumbnails", exemplar, b"thumbnail %d" % exemplar)
+        return Novel(exemplar, nearest)
+
+    def _frame(self, session: int, embedding: Embedding, outcome: Novel | Repeat) -> None:
+        seq, time_us = self._next_seq(session), self.time_us
+        kind = 1 if isinstance(outcome, Novel) else 2
+        self._insert("frames", session, seq, kind, 0, time_us, time_us, self.sightings, outcome.novelty)
+        self._count(session, "novel_frames" if kind == 1 else "repeat_frames", 1)
+        self._count(session, "received_bytes", 100)
+        self.connection.execute("UPDATE sessions SET last_pts_us = ? WHERE id = ?", (time_us, session))
+        self.time_us += 1000
+        self.ledger.counted[session, seq] = Sent(
+            session, embedding, time_us, Verdict(seq, outcome, 1, time_us, pts_repaired=False)
+        )
+
+    def _next_seq(self, session: int) -> int:
+        self.seqs[session] += 1
+        self._count(session, "next_seq", 1)
+        return self.seqs[session] - 1
+
+    def _count(self, session: int, column: str, more: int) -> None:
+        self.connection.execute(f"UPDATE sessions SET {column} = {column} + ? WHERE id = ?", (more, session))
+
+    def _insert(self, table: str, *values: object) -> None:
+        self.connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)
+
+
+def _like(chance: np.random.Generator, scene: Embedding) -> Embedding:
+    drawn = scene + 0.05 * chance.normal(size=DIMENSION)
+    embedding: Embedding = (drawn / np.linalg.norm(drawn)).astype(np.float32)
+    return embedding
+
+
+@pytest.fixture
+def ledger(folder: Path) -> Ledger:
+    """A journal of version 1, `m`: 60 sightings of 40 exemplars, all in numbers of float32."""
+    (folder / "memories").mkdir(parents=True)
+    path = folder / "memories" / "m.sqlite"
+    chance = np.random.default_rng(3)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        first = FirstVersion(connection, Ledger(path))
+        first.begin()
+        connection.execute("BEGIN")
+        for number in range(60):
+            session = 1 + number % 2
+            exemplar = number - number // 3 + 1 if number % 3 < 2 else int(chance.integers(1, len(first.exemplars)))
+            fresh = exemplar > len(first.exemplars)
+            scene = chance.normal(size=DIMENSION) if fresh else first.exemplars[exemplar - 1]
+            scene = (scene / np.linalg.norm(scene)).astype(np.float32)
+            count = int(chance.integers(1, 6))
+            first.show(session, exemplar, [scene, *(_like(chance, scene) for _ in range(count))][fresh is False :])
+            if number % 7 == 6:
+                first.reject(session)
+        connection.execute("COMMIT")
+        assert len(first.exemplars) == 40
+    return first.ledger
+
+
+def _content(path: Path) -> list[object]:
+    """All rows of a journal of version 1."""
+    tables = ("memory", "streams", "policies", "sessions", "exemplars", "thumbnails", "stays", "sightings", "frames")
+    with closing(sqlite3.connect(path)) as connection:
+        [(version,)] = connection.execute("PRAGMA user_version")
+        return [version, *(connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables)]
+
+
+def test_all_that_an_older_memory_tells_is_the_same_but_for_the_rounding_of_its_embeddings(
+    ledger: Ledger, store: MemoryStore
+) -> None:
+    before = _content(ledger.path)
+    thumbnails = dict(ledger.rows("SELECT * FROM thumbnails"))
+    bounds = dict(ledger.rows("SELECT id, largest_novelty FROM sightings"))
+
+    memory = store.get("m")
+
+    audit(memory, ledger)  # every frame of it, and that its distances are restated
+    assert before[0] == 1
+    assert (memory.identity.encoder_version, memory.identity.dimension, memory.identity.created_us) == (
+        "encoder/1",
+        DIMENSION,
+        77,
+    )
+    assert len(bytes.fromhex(memory.identity.uuid)) == 16
+    assert (memory.policy(), memory.retention) == (Policy(1, THRESHOLD), Retention())
+    assert {number: memory.reading.thumbnail(number) for number in thumbnails} == thumbnails
+    for one in ledger.sightings():
+        assert 0 < one.moved_angle < 1e-3
+        assert bounds[one.id] < one.largest < bounds[one.id] + 1e-3
+    assert ledger.rows("PRAGMA user_version") == [(len(STEPS),)]
+    assert ledger.rows("PRAGMA auto_vacuum") == [(2,)]
+
+
+def test_an_older_memory_goes_on(
+    ledger: Ledger, store: MemoryStore, frames: Frames, told: Told, open_store: Callable[[], MemoryStore]
+) -> None:
+    memory = store.get("m")
+    session = memory.open_session("door", "run-1", Clock.SESSION, 0)
+    assert session.next_seq == ledger.number("SELECT next_seq FROM sessions WHERE id = 1")
+    fresh = np.eye(DIMENSION, dtype=np.float32)[:1]
+    times = [10**6, 10**6 + 1000]
+
+    [again, new] = ledger.send(memory, frames(session, [memory.embedding(3), fresh[0]], pts_us=times))
+
+    assert again.outcome == Repeat(3, 0.0)
+    assert isinstance(new.outcome, Novel)
+    assert new.outcome.exemplar_id == 41
+    ledger.forget(memory, Scope(20_000, 90_000))
+    audit(memory, ledger)
+    expected = told(memory)
+    memory = open_store().get("m")
+    assert told(memory) == expected
+    audit(memory, ledger)
+
+
+@pytest.mark.parametrize("after", [0, 1, 25])
+def test_a_step_that_fails_leaves_the_version_before_with_all_its_rows(
+    ledger: Ledger, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    before, rounded, calls = _content(ledger.path), migrations._rounded, list[bytes]()
+
+    def fail(blob: bytes) -> bytes:
+        calls.append(blob)
+        if len(calls) > after:
+            raise ValueError("injected")
+        return rounded(blob)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(migrations, "_rounded", fail)
+        with pytest.raises(MemoryUnreadable, match=r"m\.sqlite"):
+            store.get("m")
+
+    assert len(calls) == after + 1
+    assert _content(ledger.path) == before
+    audit(store.get("m"), ledger)
+
+
+def test_a_new_memory_is_of_the_newest_version_and_gives_room_back(store: MemoryStore, folder: Path) -> None:
+    store.create("new", "encoder/1", 8, 0.1)
+    new = Ledger(folder / "memories" / "new.sqlite")
+
+    assert new.rows("PRAGMA user_version") == [(len(STEPS),)]
+    assert new.rows("PRAGMA auto_vacuum") == [(2,)]
