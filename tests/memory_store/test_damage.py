@@ -1,11 +1,14 @@
 """Files that are damaged, are no journals, or come from the future: named as such, and the other memories serve on."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from memory_store.config import MemoryStoreConfig
 from memory_store.errors import MemoryStoreError, MemoryUnreadable
 from memory_store.memory import Memory
 from memory_store.records import Clock, Embedding, Encoded
@@ -103,6 +106,53 @@ def test_a_truncated_file_is_reported_as_an_unreadable_memory(
         _use(store.get("m"), facing, frames)
 
     _assert_the_other_serves_on(store, facing, frames)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("exemplars", "embedding"), ("sightings", "mean"), ("thumbnails", "jpeg")]
+)
+def test_a_bit_of_a_vector_or_picture_that_has_changed_is_reported_as_an_unreadable_memory(
+    open_store: Callable[[], MemoryStore],
+    closed: bytes,
+    file: Path,
+    facing: Facing,
+    frames: Frames,
+    table: str,
+    column: str,
+) -> None:
+    """SQLite itself does not see it."""
+    connection = sqlite3.connect(file)
+    [(blob,)] = connection.execute(f"SELECT {column} FROM {table} WHERE rowid = 150")
+    connection.close()
+    [start] = [place for place in range(len(closed)) if closed.startswith(blob, place)]
+    file.write_bytes(closed[:start] + bytes([closed[start] ^ 4]) + closed[start + 1 :])
+    store = open_store()
+
+    with pytest.raises(MemoryUnreadable, match=r"m\.sqlite.* with checksum|m\.sqlite.* its checksum"):
+        _use(store.get("m"), facing, frames)
+
+    _assert_the_other_serves_on(store, facing, frames)
+
+
+def test_a_file_that_is_longer_than_it_says_or_has_a_log_beside_it_is_opened(
+    store: MemoryStore, folder: Path, tmp_path: Path, facing: Facing, frames: Frames
+) -> None:
+    """What a killed process has left: pages may be in the log alone."""
+    memory = store.create("m", "encoder/1", 8, 0.1)
+    session = memory.open_session("door", "run-1", Clock.SESSION, 0)
+    memory.remember(frames(session, [facing(1.5 * n) for n in range(100)]))
+    left = tmp_path / "left" / "memories"
+    left.mkdir(parents=True)
+    for name in ("m.sqlite", "m.sqlite-wal"):
+        shutil.copy(folder / "memories" / name, left / name)
+    assert (left / "m.sqlite-wal").stat().st_size > 0
+
+    with closing(MemoryStore(tmp_path / "left", MemoryStoreConfig())) as again:
+        assert again.get("m").facts().contents.counted_frames == 100
+    with (left / "m.sqlite").open("ab") as longer:
+        longer.write(bytes(PAGE_BYTES))
+    with closing(MemoryStore(tmp_path / "left", MemoryStoreConfig())) as again:
+        assert again.get("m").facts().contents.counted_frames == 100
 
 
 def _another_database(path: Path) -> None:

@@ -199,6 +199,20 @@ def test_a_recentred_exemplar_refers_to_the_earliest_frame_left_even_if_it_came_
     audit(memory, ledger)
 
 
+def test_an_exemplar_that_keeps_its_own_frame_keeps_referring_to_it_whatever_was_captured_before(
+    memory: Memory, ledger: Ledger, facing: Facing, frames: Frames
+) -> None:
+    late = memory.open_session("door", "run-1", Clock.SOURCE, 0)
+    captures = [9 * MS, 5 * MS, 3 * MS, 4 * MS]
+    ledger.send(memory, frames(late, [facing(degrees) for degrees in (0, 2, 4, 6)], capture_us=captures))
+
+    ledger.forget(memory, Scope(5 * MS, 5 * MS))
+
+    kept = memory.reading.exemplar(1, thumbnail=True, embedding=False)
+    assert (kept.seq, kept.capture_us, kept.recentred, kept.thumbnail) == (0, 9 * MS, False, b"thumbnail 0")
+    audit(memory, ledger)
+
+
 def test_an_exemplar_counts_for_the_stream_of_the_first_frame_it_has_left(
     memory: Memory, ledger: Ledger, door: Session, facing: Facing, frames: Frames
 ) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from ledger import Ledger, cosine_distance
 from memory_store import index_upkeep, removal, state
-from memory_store.index import Ids, Matrix
+from memory_store.index import ExemplarIndex, Ids, Matrix
 from memory_store.index_copy import IndexCopy, read_copy, write_copy
+from memory_store.index_upkeep import IndexUpkeep
 from memory_store.memory import Memory
 from memory_store.records import Clock, Embedding, Encoded, Novel, Repeat
 from memory_store.scope import Scope
@@ -269,6 +270,21 @@ def test_a_training_that_fails_leaves_the_index_as_it_is_and_the_memory_goes_on(
 
     assert len(memory._state.upkeep.index.centroids) > 1
     _check_index(memory, ledger)
+
+
+def test_the_list_that_an_exemplar_leaves_is_recentred_even_if_it_is_not_the_nearest_any_more(tmp_path: Path) -> None:
+    """Centroids move when others leave; what stays in a list may be nearer to another then."""
+    ids, embeddings = np.arange(1, 5), np.stack(_scenes(4, 1))
+    index = ExemplarIndex(DIMENSION, np.stack(_scenes(3, 2)))
+    index.add(ids, embeddings, np.array([0, 1, 1, 2]))
+    upkeep = IndexUpkeep(index, threading.RLock(), tmp_path / "m.index", "uuid")
+
+    upkeep.change(np.array([1, 2]), {4: embeddings[0]})
+
+    np.testing.assert_array_equal(index.centroids[[0, 2]], np.zeros((2, DIMENSION)))
+    np.testing.assert_allclose(index.centroids[1], embeddings[2], atol=1e-4)
+    assert sorted(index.contents(np.arange(3))[0].tolist()) == [3, 4]
+    np.testing.assert_array_equal(index.embedding(4), embeddings[0])
 
 
 # The copy on disk

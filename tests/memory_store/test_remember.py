@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from memory_store import group
 from memory_store.errors import EmbeddingError, SequenceGap, SessionMismatch
 from memory_store.memory import Memory
 from memory_store.novelty import distance
@@ -207,6 +208,22 @@ def test_a_sighting_does_not_span_a_minute_without_a_captured_frame(
     assert {verdict.outcome.exemplar_id for verdict in verdicts if isinstance(verdict.outcome, Novel | Repeat)} == {1}
     _, shown = memory.sightings(1, Scope())
     assert sorted((sighting.start_us, sighting.end_us) for sighting in shown) == sorted(expected)
+
+
+def test_a_sighting_that_has_grown_long_is_followed_by_another_of_the_same_stay(
+    memory: Memory, session: Session, facing: Facing, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "LONGEST_SIGHTING_FRAMES", 3)
+
+    memory.remember(frames(session, [facing(degrees) for degrees in range(8)]))
+
+    start = session.start_us
+    assert _whole(memory, "door") == [
+        (1, start, start + 2_000, 3),
+        (1, start + 3_000, start + 5_000, 3),
+        (1, start + 6_000, start + 7_000, 2),
+    ]
+    assert memory.view(Scope()).counts.tolist() == [8]
 
 
 def test_two_sessions_of_one_stream_keep_their_own_sightings_and_share_stays(
