@@ -60,10 +60,11 @@ class Zygote:
             Its address; None if it died before it had one.
         """
         self._tell(life.to_json())
-        server = self._hear()["server"]
-        with self._lock:
-            self._server, self.status = server, None
         said = self._hear()
+        while "server" not in said or not said.keys() & {"address", "status"}:  # on a busy machine in any order
+            said |= self._hear()
+        with self._lock:
+            self._server, self.status = said["server"], None
         if "status" in said:
             self._ended(said["status"])
         return said.get("address")

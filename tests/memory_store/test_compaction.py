@@ -119,6 +119,35 @@ def test_sightings_are_joined_only_where_nothing_lies_between_them(
     audit(memory, ledger)
 
 
+def test_sightings_are_not_joined_over_what_was_forgotten_between_them(
+    memory: Memory, ledger: Ledger, facing: Facing, frames: Frames
+) -> None:
+    door = memory.open_session("door", "run-1", Clock.SESSION, 0)
+    ledger.send(memory, frames(door, [facing(degrees) for degrees in (0, 90, 10)]))
+    ledger.forget(memory, Scope(1 * MS, 1 * MS))
+
+    memory.compact(0.1)
+
+    assert _shown(memory) == [(1, 0, 0, 1), (1, 2, 2, 1)]
+    audit(memory, ledger)
+
+
+def test_what_is_left_of_a_cut_sighting_is_joined_to_no_other(
+    memory: Memory, ledger: Ledger, facing: Facing, frames: Frames
+) -> None:
+    door = memory.open_session("door", "run-1", Clock.SESSION, 0)
+    ledger.send(memory, frames(door, [facing(degrees) for degrees in (0, 0, 0, 10, 10, 10, 0)]))
+    ledger.forget(memory, Scope(1 * MS, 1 * MS))
+    ledger.forget(memory, Scope(4 * MS, 4 * MS))
+
+    memory.compact(0.1)
+
+    assert _shown(memory) == [(1, time, time, 1) for time in (0, 2, 3, 5, 6)]
+    view = memory.view(Scope())
+    np.testing.assert_allclose(np.concatenate(view.means)[0], facing(0), atol=1e-7)
+    audit(memory, ledger)
+
+
 def test_sightings_under_different_thresholds_stay_apart(
     memory: Memory, ledger: Ledger, facing: Facing, frames: Frames
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from audit import audit
 from ledger import Ledger, cosine_distance
-from memory_store import index_upkeep, removal, state
+from listed import have_lists_early, stored
 from memory_store.errors import StoreUnavailable
 from memory_store.index import ExemplarIndex, Ids, Matrix
 from memory_store.index_copy import read_copy
@@ -18,6 +18,7 @@ from memory_store.memory import Memory
 from memory_store.records import Clock, Embedding, Encoded
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
+from scenes import drawn
 
 DIMENSION = 64
 VISITS = 130
@@ -44,17 +45,6 @@ class Filled:
         }
 
 
-def _drawn(chance: np.random.Generator, around: Embedding | None = None) -> Embedding:
-    """Draw an embedding, or one that is like another: in numbers of float16, and of length 1."""
-    while True:
-        drawn = chance.normal(size=DIMENSION)
-        if around is not None:
-            drawn = around + 0.02 * drawn
-        embedding = (drawn / np.linalg.norm(drawn)).astype(np.float16).astype(np.float32)
-        if abs(np.linalg.norm(embedding.astype(np.float64)) - 1) < 5e-5:
-            return embedding
-
-
 def _jpeg(chance: np.random.Generator) -> bytes:
     """Bytes that take pages of their own."""
     return b"\xff\xd8\xff\xe0" + chance.bytes(int(chance.integers(5_000, 20_000))) + b"\xff\xd9"
@@ -72,11 +62,11 @@ def filled(store: MemoryStore, folder: Path) -> Filled:
     seqs = [0, 0]
     for number in range(VISITS):
         if number % 5 != 4:
-            scenes.append(_drawn(chance))
+            scenes.append(drawn(chance, DIMENSION))
         scene = scenes[-1] if number % 5 != 4 else scenes[int(chance.integers(len(scenes)))]
         of = int(chance.integers(2))
         for _ in range(int(chance.integers(1, 4))):
-            time_us, seen = 1000 * len(arrivals), _drawn(chance, scene)
+            time_us, seen = 1000 * len(arrivals), drawn(chance, DIMENSION, scene, by=0.02)
             arrivals.append(
                 Encoded(sessions[of].id, seqs[of], time_us, time_us, 1, seen, partial(bytes, _jpeg(chance)))
             )
@@ -168,8 +158,7 @@ def test_merged_exemplars_leave_no_bytes(filled: Filled) -> None:
 @pytest.fixture
 def _lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the index have lists early; many of them hold a single exemplar, which is their centroid then."""
-    for module in (index_upkeep, removal, state):
-        monkeypatch.setattr(module, "FIRST_TRAINING", 40)
+    have_lists_early(monkeypatch, 40)
 
 
 def _traces(filled: Filled, gone: list[Embedding]) -> list[float]:
@@ -182,24 +171,19 @@ def _traces(filled: Filled, gone: list[Embedding]) -> list[float]:
     return [min(cosine_distance(embedding, centroid) for centroid in used) for embedding in gone]
 
 
-def _embeddings(filled: Filled) -> dict[int, Embedding]:
-    rows = filled.ledger.rows("SELECT id, embedding FROM exemplars")
-    return {number: np.frombuffer(blob, "<f2").astype(np.float32) for number, blob in rows}
-
-
 @pytest.mark.usefixtures("_lists")
 def test_what_was_forgotten_does_not_show_in_the_lists_of_the_index(filled: Filled) -> None:
     upkeep = filled.memory._state.upkeep
     upkeep.wait()
     upkeep.save()
-    before = _embeddings(filled)
+    before = stored(filled.ledger)
     assert len(upkeep.index.centroids) > 30
     assert min(_traces(filled, list(before.values()))) == pytest.approx(0, abs=1e-6)
 
     for first in (60, 20, 150):
         filled.ledger.forget(filled.memory, Scope(1000 * first, 1000 * (first + 30)))
 
-    after = _embeddings(filled)
+    after = stored(filled.ledger)
     gone = [embedding for number, embedding in before.items() if number not in after]
     assert len(gone) > 20
     assert min(_traces(filled, gone)) > 0.2
@@ -210,7 +194,7 @@ def test_what_was_forgotten_does_not_show_in_the_lists_of_the_index(filled: Fill
 def test_what_a_killed_process_leaves_in_the_copy_of_the_index_goes_when_the_removal_is_finished(
     filled: Filled, open_store: Callable[[], MemoryStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = _embeddings(filled)
+    before = stored(filled.ledger)
     filled.memory._state.upkeep.wait()
     filled.memory._state.upkeep.save()
 
@@ -224,7 +208,7 @@ def test_what_a_killed_process_leaves_in_the_copy_of_the_index_goes_when_the_rem
 
     again.memory.tidy(0)
 
-    after = _embeddings(again)
+    after = stored(again.ledger)
     gone = [embedding for number, embedding in before.items() if number not in after]
     assert len(gone) > 10
     assert min(_traces(again, gone)) > 0.2
@@ -234,7 +218,7 @@ def test_what_a_killed_process_leaves_in_the_copy_of_the_index_goes_when_the_rem
 def test_what_is_forgotten_while_lists_are_made_does_not_show_in_them(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upkeep, before = filled.memory._state.upkeep, _embeddings(filled)
+    upkeep, before = filled.memory._state.upkeep, stored(filled.ledger)
     upkeep.wait()
     train, take_over = upkeep._centroids, upkeep._take_over
 
@@ -253,7 +237,7 @@ def test_what_is_forgotten_while_lists_are_made_does_not_show_in_them(
     upkeep._train()
     upkeep.save()
 
-    after = _embeddings(filled)
+    after = stored(filled.ledger)
     gone = [embedding for number, embedding in before.items() if number not in after]
     assert len(gone) > 10
     assert min(_traces(filled, gone)) > 0.2

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ledger import Ledger
-from memory_store import forgetting, index_upkeep, removal, state
+from listed import have_lists_early
+from memory_store import forgetting
 from memory_store.change import Change
 from memory_store.config import MemoryStoreConfig
 from memory_store.errors import StoreUnavailable
@@ -204,8 +205,7 @@ def test_a_copy_of_the_index_that_cannot_be_written_leaves_the_removal_unfinishe
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (index_upkeep, removal, state):
-        monkeypatch.setattr(module, "FIRST_TRAINING", 4)
+    have_lists_early(monkeypatch, 4)
     memory = fill(store, "m")
     memory._state.upkeep.wait()
 

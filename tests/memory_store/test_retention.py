@@ -14,6 +14,7 @@ from memory_store.memory import Memory
 from memory_store.records import Clock, Embedding, Encoded, ForgottenCounts, Retention
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
+from scenes import drawn
 
 Facing = Callable[[float], Embedding]
 Frames = Callable[..., list[Encoded]]
@@ -119,12 +120,7 @@ def heavy(memory: Memory, ledger: Ledger, frames: Frames) -> Memory:
     session = memory.open_session("door", "run-1", Clock.SESSION, 0)
     chance = np.random.default_rng(1)
     memory.set_threshold(None, 1e-4)
-    seen: list[Embedding] = []
-    while len(seen) < 200:
-        drawn = chance.normal(size=8)
-        embedding = (drawn / np.linalg.norm(drawn)).astype(np.float16).astype(np.float32)
-        if abs(np.linalg.norm(embedding.astype(np.float64)) - 1) < 5e-5:
-            seen.append(embedding)
+    seen = [drawn(chance, 8) for _ in range(200)]
     sent = frames(session, seen, pts_us=[SECOND * number for number in range(200)])
     jpegs = [chance.bytes(10_000) for _ in sent]
     arrivals = [

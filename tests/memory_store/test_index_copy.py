@@ -1,0 +1,182 @@
+"""The copy of the index beside a journal: it only saves making the lists again, and never changes an answer."""
+
+import json
+import logging
+import re
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ledger import Ledger
+from listed import DIMENSION, check_index, grow, have_lists_early, send, some_scenes
+from memory_store.index_copy import IndexCopy, read_copy, write_copy
+from memory_store.memory import Memory
+from memory_store.records import Encoded
+from memory_store.scope import Scope
+from memory_store.store import MemoryStore
+
+Frames = Callable[..., list[Encoded]]
+Told = Callable[[Memory], list[object]]
+
+
+@pytest.fixture(autouse=True)
+def _lists_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    have_lists_early(monkeypatch, 64)
+
+
+@pytest.fixture
+def memory(store: MemoryStore) -> Memory:
+    return store.create("m", "encoder/1", DIMENSION, 0.1)
+
+
+@pytest.fixture
+def ledger(memory: Memory, folder: Path) -> Ledger:
+    return Ledger(folder / "memories" / "m.sqlite")
+
+
+@pytest.fixture
+def grown(memory: Memory, frames: Frames) -> Memory:
+    grow(memory, frames)
+    return memory
+
+
+def _lists(memory: Memory) -> dict[int, int]:
+    upkeep = memory._state.upkeep
+    ids, lists = upkeep.index.contents(np.arange(len(upkeep.index.centroids)))
+    return dict(zip(ids.tolist(), lists.tolist(), strict=True))
+
+
+def test_the_copy_saves_assigning_the_lists_and_what_came_after_it_is_assigned(
+    grown: Memory,
+    ledger: Ledger,
+    frames: Frames,
+    told: Told,
+    open_store: Callable[[], MemoryStore],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = _lists(grown)
+    send(grown, frames, some_scenes(30, 9), "yard")
+    grown._state.upkeep.wait()
+    expected, lists, centroids = told(grown), _lists(grown), grown._state.upkeep.index.centroids.copy()
+
+    again = open_store().get("m")
+
+    np.testing.assert_array_equal(again._state.upkeep.index.centroids, centroids)
+    assert _lists(again) == lists
+    assert before.items() < lists.items()
+    assert told(again) == expected
+    assert caplog.records == []
+    check_index(again, ledger)
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def _empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def _flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def _of_another_width(file: Path) -> None:
+    copy = read_copy(file, DIMENSION)
+    assert copy is not None
+    narrow = np.ascontiguousarray(copy.centroids[:, :-1])
+    write_copy(file, IndexCopy(copy.memory_uuid, copy.trained_on, narrow, copy.ids, copy.lists))
+
+
+def _of_another_memory(file: Path) -> None:
+    copy = read_copy(file, DIMENSION)
+    assert copy is not None
+    write_copy(file, IndexCopy("0" * 32, copy.trained_on, copy.centroids, copy.ids[::2], copy.lists[::2] * 0))
+
+
+def _of_another_format(file: Path) -> None:
+    line, _, body = file.read_bytes()[:-4].partition(b"\n")
+    content = json.dumps({**json.loads(line), "format": "framekeep index 99"}).encode() + b"\n" + body
+    file.write_bytes(content + zlib.crc32(content).to_bytes(4, "little"))
+
+
+def _a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "deleted": (Path.unlink, "m.sqlite has no copy of its index"),
+    "cut": (_cut, "expected a copy of an index in .*m.index, got other bytes"),
+    "empty": (_empty, "expected a copy of an index in .*m.index, got other bytes"),
+    "flipped": (_flipped, "expected a copy of an index in .*m.index, got other bytes"),
+    "of another width": (_of_another_width, "expected 'framekeep index 1' of width 32 in .*m.index"),
+    "of another memory": (_of_another_memory, "m.index belongs to another memory"),
+    "of another format": (_of_another_format, "expected 'framekeep index 1' of width 32 in .*m.index"),
+    "unreadable": (_a_folder, "Is a directory"),
+}
+
+
+@pytest.mark.parametrize(("damage", "warning"), DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_copy_that_is_not_what_was_written_is_told_made_again_and_never_changes_an_answer(
+    grown: Memory,
+    ledger: Ledger,
+    told: Told,
+    folder: Path,
+    open_store: Callable[[], MemoryStore],
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], object],
+    warning: str,
+) -> None:
+    queries = some_scenes(10, 4)
+    expected = told(grown), [grown.nearest(query, grown.view(Scope()), 5) for query in queries]
+    grown._state.upkeep.stop()
+    file = folder / "memories" / "m.index"
+    damage(file)
+
+    again = open_store().get("m")
+
+    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert any(re.search(warning, message) for message in messages), messages
+    assert (told(again), [again.nearest(query, again.view(Scope()), 5) for query in queries]) == expected
+    check_index(again, ledger)
+    again._state.upkeep.wait()
+    check_index(again, ledger)
+    assert len(again._state.upkeep.index.centroids) > 1
+    assert [again.nearest(query, again.view(Scope()), 5) for query in queries] == expected[1]
+    if file.is_file():
+        copy = read_copy(file, DIMENSION)
+        assert copy is not None
+        assert (copy.memory_uuid, len(copy.ids)) == (again.identity.uuid, 240)
+
+
+def test_a_copy_that_cannot_be_written_costs_a_warning_and_nothing_else(
+    memory: Memory,
+    ledger: Ledger,
+    frames: Frames,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (folder / "memories" / "m.index").mkdir()
+    (folder / "memories" / "m.index" / "something").touch()
+
+    send(memory, frames, some_scenes(90, 1))
+    memory._state.upkeep.wait()
+
+    assert "which only makes the next start slower" in caplog.text
+    assert len(memory._state.upkeep.index.centroids) > 1
+    check_index(memory, ledger)
+
+
+def test_a_memory_that_has_become_small_has_no_copy_any_more(grown: Memory, folder: Path) -> None:
+    assert (folder / "memories" / "m.index").exists()
+
+    grown.forget(Scope(first_us=20_000))
+
+    assert grown.facts().contents.exemplars < 64
+    assert not (folder / "memories" / "m.index").exists()

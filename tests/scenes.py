@@ -1,0 +1,19 @@
+"""Embeddings as the encoder gives them: in numbers of float16, and of length 1."""
+
+import numpy as np
+
+from memory_store.records import Embedding
+
+_LENGTH_TOLERANCE = 5e-5
+"""Half of what a memory takes: of few numbers, rounding them can move the length by more."""
+
+
+def drawn(chance: np.random.Generator, dimension: int, around: Embedding | None = None, by: float = 0.0) -> Embedding:
+    """Draw a scene, or one that is like another: away from it by about `by` times the root of the dimension."""
+    while True:
+        vector = chance.normal(size=dimension)
+        if around is not None:
+            vector = around + by * vector
+        embedding: Embedding = (vector / np.linalg.norm(vector)).astype(np.float16).astype(np.float32)
+        if abs(np.linalg.norm(embedding.astype(np.float64)) - 1) < _LENGTH_TOLERANCE:
+            return embedding
