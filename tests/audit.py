@@ -161,8 +161,15 @@ def _check_stays(memory: Memory, ledger: Ledger, sightings: Sequence[Row], block
         np.testing.assert_allclose(mean, np.sum([one.total() for one in of], axis=0) / frames, atol=1e-6)
     places = [(stream, position // block_size, exemplar) for _, stream, position, exemplar in rows]
     assert len(places) == len(set(places))
+    frames_of = {row[0]: sum(one.frames for one in sightings if one.stay == row[0]) for row in rows}
+    expected = {(stream, position): frames_of[stay] for stay, stream, position, _ in rows}
     for nodes in view.blocks:
-        assert nodes.frames.sum() == sum(one.frames for one in sightings)
+        above: dict[tuple[int, int], int] = {}
+        for (stream, place), frames in expected.items():
+            above[stream, place // block_size] = above.get((stream, place // block_size), 0) + frames
+        expected = above
+        named = zip(nodes.stream_ids.tolist(), nodes.indices.tolist(), nodes.frames.tolist(), strict=True)
+        assert {(stream, place): frames for stream, place, frames in named} == expected
 
 
 def _check_counts(memory: Memory, ledger: Ledger, sightings: Sequence[Row]) -> None:

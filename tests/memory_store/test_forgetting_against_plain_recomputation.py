@@ -33,7 +33,7 @@ SESSIONS = (
 )
 """Their numbers in the memory are 1 to 4; the streams are 1, 2, 1, 3."""
 
-many = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 """Each example is a memory on disk that is read many times over."""
 
 

@@ -28,7 +28,6 @@ from memory_store.store import MemoryStore
 
 Facing = Callable[[float], Embedding]
 Frames = Callable[..., list[Encoded]]
-Told = Callable[[Memory], list[object]]
 
 MS = 1_000
 """Frames come one a millisecond."""
