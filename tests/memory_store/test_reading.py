@@ -1,7 +1,8 @@
 """What is read back: verdicts, the timeline, moments, and the list of exemplars."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +42,26 @@ def test_verdicts_are_given_again_as_they_were(memory: Memory, facing: Facing, f
     assert memory.reading.verdicts(two.id, 0, 99) == other
     assert memory.reading.verdicts(one.id, 5, 9) == []
     assert memory.reading.verdicts(99, 0, 9) == []
+
+
+def test_frames_that_are_taken_while_verdicts_are_read_are_not_taken_for_forgotten(
+    memory: Memory, facing: Facing, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = memory.open_session("door", "run-1", Clock.SESSION, 0)
+    given = memory.remember(frames(session, [facing(0), facing(90)]))
+    read = memory.reading._rows
+
+    def taking_more_after(sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        rows = read(sql, values)
+        given.extend(memory.remember(frames(session, [facing(50 * len(given))], first_seq=len(given))))
+        return rows
+
+    monkeypatch.setattr(memory.reading, "_rows", taking_more_after)
+
+    told = memory.reading.verdicts(session.id, 0, 99)
+
+    assert len(told) >= 2
+    assert told == given[: len(told)]
 
 
 def _starts(memory: Memory, first_us: int, last_us: int) -> list[int]:
