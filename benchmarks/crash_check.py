@@ -132,7 +132,7 @@ def _broken_promises(promised: SessionLedger, found: Rows, memory: Memory, *, ma
     held = {verdict.seq: verdict for verdict in memory.reading.verdicts(session_id, 0, promised.acknowledged - 1)}
     if next_seq < promised.acknowledged or len(held) < promised.acknowledged:
         return [f"{promised.acknowledged} frames were acknowledged, {next_seq} are counted, {len(held)} are there"]
-    answers = {seq: verdict_to(promised.memory, TimedVerdict(verdict, None)) for seq, verdict in held.items()}
+    answers = {seq: verdict_to(promised.memory, TimedVerdict(verdict, None, None)) for seq, verdict in held.items()}
     return [
         f"{told} was told, {answers[seq]} is there"
         for seq, told in promised.told.items()

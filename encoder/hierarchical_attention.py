@@ -1,98 +1,93 @@
-"""Reading the past: softmax attention over stays, level by level. Stands at the end of the query's way.
+"""Reading the past: softmax attention over every frame ever seen, from what little is stored, with a stated error.
 
-Inside a block, attention prefers the stays like the query; the mass a block gathers so is its weight one level up,
-and so on to the top. With all blocks opened, as here, the product of the weights along a way from the top to a stay
-is the weight of that stay in one softmax over all of them.
+Stands at the end of the query's way. A query k is a subject times the inverse temperature, or what learned attention
+makes of one. A stay of m frames with mean mu weighs m exp(k.mu + g), where g allows for the spread of its frames
+around the mean (`encoder.stay_masses`); the context vector is the mean over all frames, weighted so. A small memory is
+read whole. Of a large one what weighs most is read, and the rest estimated (`encoder.sampled_read`).
 
-Shapes: N_0 stays, N_l blocks of level l, L levels, D width.
+Shapes: N stays, R stays that were read, D width.
 """
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+
+from encoder.learned_attention import HierarchicalAttention
+from encoder.memory_view import MemoryView, Vector
+from encoder.reading import Effort, Reading, combined, storing_error
+from encoder.sampled_read import sampled
+from encoder.stay_masses import StayMasses, products, stay_masses
+
+_FURTHER = 4
+"""Times as much is read when the error is larger than asked for: that halves it."""
+
+_SEVERAL = 2
+"""So many times the stays to open are read whole as fast as a part of them is chosen and read."""
 
 
-class MemoryView(Protocol):
-    """What attention reads: the stays and the forest above them, at one instant."""
-
-    @property
-    def means(self) -> Sequence[NDArray[np.float32]]:
-        """Means of the frames beneath each stay, float32 [N_0, D] in pieces, at least one."""
-        ...
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Frames beneath each stay, int64 [N_0], at least 1."""
-        ...
-
-    @property
-    def parents(self) -> Sequence[NDArray[np.int64]]:
-        """For each level l from 0 to L - 1, the block of level l + 1 that holds each node: int64 [N_l]."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What attention returns."""
-
-    context_vector: NDArray[np.float32]
-    """The mean over all frames, weighted by attention to their stays: float32 [D]."""
-
-    stay_weights: NDArray[np.float64]
-    """Share of each stay in the whole: float64 [N_0], sums to 1."""
-
-    block_weights: Sequence[NDArray[np.float64]]
-    """Share of each block in the whole, for levels 1 to L: float64 [N_l], each sums to 1."""
-
-
-def attend(query: NDArray[np.float32], view: MemoryView, inverse_temperature: float) -> Reading:
-    """Attend to every stay of a view.
-
-    A stay of m frames with mean mu has the mass m exp(inverse_temperature query.mu): that of all its frames, were
-    they at their mean (a lower bound of their mass, by Jensen's inequality).
+def attend(query: Vector, view: MemoryView, effort: Effort, seed: int) -> Reading:
+    """Attend to the past.
 
     Args:
-        query: float32 [D], unit length.
+        query: k, float32 [D].
         view: at least one stay.
-        inverse_temperature: at least 0; 0 weighs all frames alike.
+        effort: how much to read.
+        seed: of what is drawn; with the same seed, the same query of the same view gets the same answer.
     """
-    scaled = torch.from_numpy(query)  # [D]
-    # torch has no read-only tensors and warns of one; nothing here writes.
-    pieces = [torch.from_numpy(piece) for piece in view.means]
-    similarities = torch.cat([piece @ scaled for piece in pieces])  # [N_0]
-    # Sums over thousands of masses in float32 would cost more than the 1e-5 that answers are held to.
-    masses = torch.from_numpy(view.counts).double().log() + inverse_temperature * similarities.double()  # [N_0], logs
+    stays = effort.stays
+    while not effort.exact and _SEVERAL * stays < view.stay_count:
+        reading = sampled(query, view, stays, np.random.default_rng(seed))
+        if effort.reading_error is None or reading.reading_error <= effort.reading_error:
+            return reading
+        stays *= _FURTHER
+    return _whole(query, view)
 
-    log_masses = [masses]  # [N_l] for l = 0..L
-    for parents in view.parents:
-        log_masses.append(_gathered(log_masses[-1], torch.from_numpy(parents)))
 
-    weights = [torch.softmax(log_masses[-1], 0)]  # from the top down
-    for level in range(len(view.parents) - 1, -1, -1):
-        block = torch.from_numpy(view.parents[level])  # [N_l], the place of each node's parent
-        within = torch.exp(log_masses[level] - log_masses[level + 1][block])  # [N_l], sums to 1 in each block
-        weights.append(within * weights[-1][block])
-    weights.reverse()
+def attend_by_heads(
+    heads: HierarchicalAttention, query: Vector, view: MemoryView, effort: Effort, seed: int
+) -> Reading:
+    """Attend to the past as was learned: each head reads by itself.
 
-    context = torch.zeros_like(scaled)  # [D]
-    shares = torch.split(weights[0].float(), [len(piece) for piece in pieces])
-    for piece, share in zip(pieces, shares, strict=True):
-        context += share @ piece
+    Args:
+        heads: what was learned.
+        query: a subject, float32 [D], unit length.
+        view: at least one stay.
+        effort: how much each head reads.
+        seed: as in `attend`.
+    """
+    with torch.inference_mode():
+        queries = torch.from_numpy(query.copy())[None]  # [1, D]; torch warns of arrays that cannot be written to
+        scaled = heads.scaled_queries(queries)[0].numpy()  # [H, D]
+        mixture = heads.mixture(queries)[0]  # [H]
+        readings = [attend(scaled_query, view, effort, seed) for scaled_query in scaled]
+        contexts = torch.from_numpy(np.stack([reading.context_vector for reading in readings]))  # [H, D]
+        context = heads.combine(contexts, mixture).numpy()
+    return combined(readings, mixture.double().numpy(), context)
+
+
+def _whole(query: Vector, view: MemoryView) -> Reading:
+    pieces = [(rows, means, stay_masses(query, means, frames)) for rows, means, frames in view.whole()]
+    masses = StayMasses.joined([piece for *_, piece in pieces])
+    heaviest = float(masses.logs.max())
+    weights = np.exp(masses.logs - heaviest)  # [N]
+    total = float(weights.sum())
+    weights /= total
+    context = np.zeros(len(query))  # [D], float64
+    begin = 0
+    for _, means, piece in pieces:
+        context += piece.weighted_sum(query, means, weights[begin : begin + len(means)])
+        begin += len(means)
+    narrow = context.astype(np.float32)
+    along = np.concatenate([products(means, narrow) for _, means, _ in pieces])  # [N]
+    positive = weights[weights > 0]
     return Reading(
-        context_vector=context.numpy(),
-        stay_weights=weights[0].numpy(),
-        block_weights=[share.numpy() for share in weights[1:]],
+        context_vector=narrow,
+        reading_error=0.0,
+        storing_error=storing_error(masses, weights, weights, along, context),
+        rows=np.concatenate([rows for rows, *_ in pieces]),
+        weights=weights,
+        shares=weights,
+        opened_share=1.0,
+        effective_stays=float(np.exp(-(positive * np.log(positive)).sum())),
+        log_mass=heaviest + float(np.log(total)),
+        touched=len(weights),
     )
-
-
-def _gathered(log_masses: Tensor, parents: Tensor) -> Tensor:
-    """Log of the summed masses of each block's children: [N_l] and [N_l] to [N_(l+1)]."""
-    blocks = int(parents.max()) + 1
-    largest = torch.full((blocks,), -torch.inf, dtype=log_masses.dtype).scatter_reduce(0, parents, log_masses, "amax")
-    sums = torch.zeros_like(largest).index_add(0, parents, torch.exp(log_masses - largest[parents]))
-    return largest + sums.log()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from memory_store.coverage import moved
 from memory_store.forest import Stay, StaySum
+from memory_store.lesson_rows import let_go
 from memory_store.loading import stay_left
 from memory_store.records import Embedding, ForgottenCounts, Sighting
 from memory_store.rows import SIGHTING_COLUMNS, sighting_from
@@ -68,6 +69,7 @@ def remove_exemplar(connection: sqlite3.Connection, exemplar_id: int, change: Ch
         " WHERE id = (SELECT session_id FROM exemplars WHERE id = ?)",
         (exemplar_id,),
     )
+    let_go(connection, exemplar_id)
     connection.execute("DELETE FROM thumbnails WHERE exemplar_id = ?", (exemplar_id,))
     connection.execute("DELETE FROM exemplars WHERE id = ?", (exemplar_id,))
     change.removed.append(exemplar_id)

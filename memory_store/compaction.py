@@ -17,6 +17,7 @@ from memory_store.coverage import angle_between
 from memory_store.forest import BLOCK_SIZE
 from memory_store.group import LONGEST_GAP_US, LONGEST_SIGHTING_FRAMES
 from memory_store.index import ExemplarIndex, Ids, Matrix
+from memory_store.lesson_rows import hand_over
 from memory_store.novelty import Neighbour, distance, nearest
 from memory_store.records import Clock, Embedding, Sighting
 from memory_store.rows import write_sightings
@@ -90,6 +91,7 @@ def _merge(connection: sqlite3.Connection, pair: Merge, kept: Embedding, angle: 
         change.sighted(sighting, 0)
         _join(connection, sighting.id, change)
     settle_stays(connection, stays, change)
+    hand_over(connection, pair.merged, pair.kept)
     remove_exemplar(connection, pair.merged, change)
 
 

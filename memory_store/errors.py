@@ -37,6 +37,10 @@ class MomentNotFound(MemoryStoreError):
     """The stream has no frame at or before this time."""
 
 
+class AttentionVersionNotFound(MemoryStoreError):
+    """The memory has no such version of attention, or it was fitted to what came later than is asked about."""
+
+
 class MemoryExists(MemoryStoreError):
     """The name is taken."""
 

@@ -162,6 +162,9 @@ class MemoryFacts:
     contents: Contents
     """What it holds."""
 
+    attention_version: str
+    """The newest version of attention that was fitted to it; empty if there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamFacts:

@@ -5,18 +5,20 @@ position. Only the last block of a stream, the open one, grows; closed blocks ar
 and forgetting replaces them by others.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memory_store.blocks import Blocks, BlockSum, ClosedBlocks, block_sum
 from memory_store.records import Sighting
 
 BLOCK_SIZE = 100
 """Nodes in a block: the fan-out of the hierarchy."""
 
-_PIECE = 8192
+_PIECE = 32_768
 """Closed stays in one array: growing never copies more, and forgetting copies no more than this of others."""
 
 Growth = tuple[Sighting | None, Sighting]
@@ -92,24 +94,83 @@ class Leaves:
     facts: StayFacts
     """What else is known of them."""
 
-    def rows(self, chosen: NDArray[np.bool_]) -> "Leaves":
-        """Copy the stays for which `chosen`, bool [N], is true."""
-        edges = np.cumsum([0] + [len(piece) for piece in self.means])
-        means = tuple(piece[chosen[edge : edge + len(piece)]] for edge, piece in zip(edges, self.means, strict=False))
-        return Leaves(means, StayFacts(self.facts.table[chosen]))
-
-    def with_row(self, facts: tuple[int, ...], mean: NDArray[np.float32]) -> "Leaves":
-        """Add a stay: its `_FIELDS`, and its mean, float32 [D]."""
-        row = np.array([facts], np.int64)
-        return Leaves((*self.means, mean[None]), StayFacts(np.concatenate([self.facts.table, row])))
-
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The stays at one instant, in pieces that do not change any more."""
 
     means: tuple[NDArray[np.float32], ...]
+    """Means of the frames beneath: float32 [N, D] in pieces. The last piece holds the stays of open blocks, or, in what
+    `Forest.closed` gives, there is no such piece."""
+
     tables: tuple[NDArray[np.int64], ...]
+    """What else is known of them, in the same pieces: int64 [N, 7]."""
+
+    cumulative: tuple[NDArray[np.int64], ...]
+    """Frames of each stay and those before it in its piece, for the pieces of closed blocks: int64 [N]."""
+
+    blocks: Blocks
+    """Closed blocks."""
+
+    piece_rows: int
+    """Row i of piece p has the number p x piece_rows + i."""
+
+    generation: int
+    """Changes whenever stays that were closed do: rows of one generation are not those of another."""
+
+    def stays_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Copy stays by their rows, in any order: means float32 [R, D], and facts int64 [R, 7]."""
+        means = np.empty((len(rows), self.means[0].shape[1]), np.float32)
+        table = np.empty((len(rows), len(_FIELDS)), np.int64)
+        for piece, to, within in self._by_piece(rows):
+            means[to], table[to] = self.means[piece][within], self.tables[piece][within]
+        return means, table
+
+    def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Copy stays by their rows in ascending order: means float32 [R, D], and frames int64 [R]."""
+        means = np.empty((len(rows), self.means[0].shape[1]), np.float32)
+        frames = np.empty(len(rows), np.int64)
+        last = len(self.means) - 1
+        edges = np.searchsorted(rows, np.arange(1, last + 1) * self.piece_rows)
+        for piece, (begin, end) in enumerate(pairwise([0, *edges.tolist(), len(rows)])):
+            if begin < end:
+                within = rows[begin:end] - piece * self.piece_rows
+                # In this mode what is taken goes straight to its place.
+                np.take(self.means[piece], within, axis=0, out=means[begin:end], mode="clip")
+                frames[begin:end] = self._frames(piece, within)
+        return means, frames
+
+    def _frames(self, piece: int, within: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tell the frames of stays of a piece: from the running sum, which is read faster than a column of a table."""
+        if piece == len(self.cumulative):
+            frames: NDArray[np.int64] = self.tables[piece][within, _FIELDS.index("frames")]
+            return frames
+        cumulative = self.cumulative[piece]
+        return cumulative[within] - np.where(within > 0, cumulative[within - 1], 0)
+
+    def _by_piece(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+        """Sort rows by piece: the piece, the places of its rows in `rows`, and their places in the piece."""
+        last = len(self.means) - 1
+        # The last piece may have more rows than others: it is where stays are that are in no piece of the forest.
+        pieces = np.minimum(rows // self.piece_rows, last)
+        order = np.argsort(pieces, kind="stable")
+        edges = np.searchsorted(pieces[order], np.arange(last + 2))
+        for piece in np.flatnonzero(np.diff(edges)).tolist():
+            to = order[edges[piece] : edges[piece + 1]]
+            yield piece, to, rows[to] - piece * self.piece_rows
+
+    def facts_of(self, rows: NDArray[np.int64]) -> StayFacts:
+        """Copy what is known of stays by their rows, in any order."""
+        table = np.empty((len(rows), len(_FIELDS)), np.int64)
+        for piece, to, within in self._by_piece(rows):
+            table[to] = self.tables[piece][within]
+        return StayFacts(table)
+
+    def with_stays(self, facts: Sequence[tuple[int, ...]], means: Sequence[NDArray[np.float32]]) -> "Snapshot":
+        """Add stays to the last piece: their `_FIELDS`, and their means, float32 [D]."""
+        last_means = np.concatenate([self.means[-1], np.stack(means)])
+        last_table = np.concatenate([self.tables[-1], np.array(facts, np.int64)])
+        return replace(self, means=(*self.means[:-1], last_means), tables=(*self.tables[:-1], last_table))
 
     def leaves(self) -> Leaves:
         """Put the pieces together; grows with their number, so it is done where nobody waits."""
@@ -164,6 +225,16 @@ class _Piece:
     rows: int = 0
     blocks: dict[tuple[int, int], int] = field(default_factory=dict)
     """Rows of each block, (stream, number), in their order."""
+    cumulative: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Frames of each row and those before it."""
+
+    def append(self, block: tuple[int, int], means: NDArray[np.float32], table: NDArray[np.int64]) -> None:
+        begin, end = self.rows, self.rows + len(table)
+        self.means[begin:end], self.table[begin:end] = means, table
+        before = self.cumulative[begin - 1] if begin else 0
+        self.cumulative[begin:end] = before + np.cumsum(table[:, _FIELDS.index("frames")])
+        self.rows = end
+        self.blocks[block] = len(table)
 
 
 def _loaded(row: list[int], total: NDArray[np.float64]) -> _OpenStay:
@@ -178,6 +249,9 @@ class Forest:
         self._dimension = dimension
         self._pieces: list[_Piece] = []
         self._piece_of: dict[tuple[int, int], int] = {}
+        self._closed = ClosedBlocks(dimension)
+        self._number_of: dict[tuple[int, int], int] = {}  # of closed blocks, in the order of closing
+        self._generation = 0
         self._open: dict[int, list[_OpenStay]] = {}  # by stream
         self._open_by_id: dict[int, _OpenStay] = {}
         self._totals: dict[int, Totals] = {}
@@ -232,8 +306,13 @@ class Forest:
             else:
                 self._open[stay.stream_id].remove(opened)
                 del self._open_by_id[stay.id]
+        rewritten: dict[int, BlockSum] = {}
         for number in {self._piece_of[block] for block in closed}:
             self._pieces[number] = self._rewritten(number, closed)
+            rewritten |= self._sums_of(number)
+        if closed:
+            self._generation += 1
+            self._closed.replace(rewritten)
         for stream_id in {changed.stay.stream_id for changed in sums}:
             self._recount(stream_id)
 
@@ -249,15 +328,24 @@ class Forest:
             max((part.last_us for part in parts), default=Totals().last_us),
         )
 
+    def closed(self) -> Snapshot:
+        """Take the stays of closed blocks as they are now."""
+        return Snapshot(
+            tuple(piece.means[: piece.rows] for piece in self._pieces),
+            tuple(piece.table[: piece.rows] for piece in self._pieces),
+            tuple(piece.cumulative[: piece.rows] for piece in self._pieces),
+            self._closed.snapshot(),
+            _PIECE,
+            self._generation,
+        )
+
     def snapshot(self) -> Snapshot:
         """Take the stays as they are now. What is returned does not change any more."""
         opened = [stay for block in self._open.values() for stay in block]
         means = np.array([stay.mean() for stay in opened], np.float32).reshape(-1, self._dimension)
         table = np.array([stay.facts() for stay in opened], np.int64).reshape(-1, len(_FIELDS))
-        return Snapshot(
-            (*(piece.means[: piece.rows] for piece in self._pieces), means),
-            (*(piece.table[: piece.rows] for piece in self._pieces), table),
-        )
+        closed = self.closed()
+        return replace(closed, means=(*closed.means, means), tables=(*closed.tables, table))
 
     def _open_stay(self, stay: Stay) -> None:
         block = self._open.setdefault(stay.stream_id, [])
@@ -292,20 +380,32 @@ class Forest:
 
     def _put_away(self, block: tuple[int, int], means: NDArray[np.float32], table: NDArray[np.int64]) -> None:
         if not self._pieces or self._pieces[-1].rows + len(table) > len(self._pieces[-1].table):
-            self._pieces.append(
-                _Piece(np.empty((_PIECE, self._dimension), np.float32), np.empty((_PIECE, len(_FIELDS)), np.int64))
-            )
-        piece = self._pieces[-1]
-        end = piece.rows + len(table)
-        piece.means[piece.rows : end], piece.table[piece.rows : end] = means, table
-        piece.rows = end
-        piece.blocks[block] = len(table)
-        self._piece_of[block] = len(self._pieces) - 1
+            self._pieces.append(self._empty_piece())
+        piece, number = self._pieces[-1], len(self._pieces) - 1
+        row = number * _PIECE + piece.rows
+        piece.append(block, means, table)
+        self._piece_of[block] = number
+        self._number_of[block] = len(self._number_of)
+        self._closed.append(block_sum(block, row, means, table))
+
+    def _empty_piece(self) -> _Piece:
+        means, table = np.empty((_PIECE, self._dimension), np.float32), np.empty((_PIECE, len(_FIELDS)), np.int64)
+        return _Piece(means, table, cumulative=np.empty(_PIECE, np.int64))
+
+    def _sums_of(self, number: int) -> dict[int, BlockSum]:
+        """Sum the blocks of a piece up, by their numbers."""
+        piece, row = self._pieces[number], 0
+        sums = {}
+        for key, rows in piece.blocks.items():
+            means, table = piece.means[row : row + rows], piece.table[row : row + rows]
+            sums[self._number_of[key]] = block_sum(key, number * _PIECE + row, means, table)
+            row += rows
+        return sums
 
     def _rewritten(self, number: int, changed: dict[tuple[int, int], list[StaySum]]) -> _Piece:
         """Copy a piece with some of its stays changed; readers keep the one before."""
         piece = self._pieces[number]
-        fresh = _Piece(np.empty_like(piece.means), np.empty_like(piece.table))
+        fresh = self._empty_piece()
         row = 0
         for key, rows in piece.blocks.items():
             means, table = piece.means[row : row + rows].copy(), piece.table[row : row + rows].copy()
@@ -316,10 +416,7 @@ class Forest:
                 table[place] = stay.facts()
                 means[place] = stay.mean() if after.frames else 0
             left = table[:, _FIELDS.index("frames")] > 0
-            end = fresh.rows + int(left.sum())
-            fresh.means[fresh.rows : end], fresh.table[fresh.rows : end] = means[left], table[left]
-            fresh.blocks[key] = end - fresh.rows
-            fresh.rows = end
+            fresh.append(key, means[left], table[left])
         return fresh
 
     def _recount(self, stream_id: int) -> None:

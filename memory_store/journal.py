@@ -15,6 +15,7 @@ from pathlib import Path
 from memory_store.errors import MemoryUnreadable, StoreUnavailable
 from memory_store.group import Group
 from memory_store.index_copy import copy_path
+from memory_store.lesson_rows import unlearn
 from memory_store.migrations import migrate
 from memory_store.records import Clock, Retention
 from memory_store.rows import write_group
@@ -220,14 +221,20 @@ class Journal:
                 (retention.max_age_us, retention.max_exemplars, retention.max_bytes),
             )
 
-    def begin_forgetting(self, scope: Scope) -> int:
+    def begin_forgetting(self, scope: Scope, *, learned: bool) -> int:
         """Put on record that a scope is to be forgotten, so that it goes on after a restart; the record's number.
+
+        Args:
+            scope: what is to be forgotten.
+            learned: whether what attention learned from it goes too.
 
         Raises:
             StoreUnavailable: the disk refused; nothing was written.
         """
         streams = "" if scope.stream_ids is None else ",".join(map(str, sorted(scope.stream_ids)))
         with self.writing() as connection:
+            if learned:
+                unlearn(connection, scope)
             added = connection.execute(
                 "INSERT INTO forgetting (first_us, last_us, stream_ids) VALUES (?, ?, ?)",
                 (scope.first_us, scope.last_us, streams),

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from memory_store import loading
 from memory_store.change import Change
@@ -35,6 +34,7 @@ from memory_store.group import Group, StreamState
 from memory_store.index import PROPOSALS
 from memory_store.index_upkeep import Workers
 from memory_store.journal import Journal, now_us, reading_errors
+from memory_store.lessons import Lessons
 from memory_store.looks import Looks
 from memory_store.novelty import Neighbour, distance, nearest
 from memory_store.reading import Reading
@@ -54,7 +54,7 @@ from memory_store.records import (
 from memory_store.removal import Removal
 from memory_store.scope import Scope
 from memory_store.state import MemoryState
-from memory_store.view import View, view_of, within
+from memory_store.view import View, view_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -95,11 +95,13 @@ class Memory:
         except BaseException:
             self._journal.close()
             raise
+        self.lessons = Lessons(path, self._journal, self._lock, self._check_usable)
+        """What attention is taught by and what it learned."""
         self._removal = Removal(self._journal, self._state, self._lock, self._check_usable, self._follow)
 
     def close(self, refusal: MemoryStoreError) -> None:
         """Close the memory, after the group that is being written; `refusal` is what is raised from then on."""
-        self._state.upkeep.stop()
+        self._state.stop()
         with self._lock:
             self._refusal = refusal
             self.reading.close(refusal)
@@ -224,7 +226,8 @@ class Memory:
         """Forget the frames within a scope for good; when this returns, nothing of them is left in the files.
 
         Goes on in small steps while frames come in. What is exact afterwards and what is not: see
-        `memory_store.forgetting`. A removal that was begun is finished even if this fails or the server is killed.
+        `memory_store.forgetting`. Versions of attention that were fitted to the range go
+        with it. A removal that was begun is finished even if this fails or the server is killed.
 
         Raises:
             StoreUnavailable: the disk refused, or a long reading kept the write-ahead log; it will be tried again.
@@ -368,15 +371,15 @@ class Memory:
     def view(self, scope: Scope) -> View:
         """Take the stays within a scope, with the blocks above them, as they are now.
 
-        Stays that the scope cuts count only the frames within it (see `memory_store.view.within`).
+        Stays that the scope cuts count only the frames within it (see `memory_store.view.view_of`).
         """
         while True:
             with self._lock:
                 self._check_usable()
                 snapshot = self._state.forest.snapshot()
-            leaves = snapshot.leaves()
+                lists = self._state.lists_of(snapshot)
             try:
-                return view_of(leaves if scope.is_everything else within(leaves, scope, self.reading, self.embedding))
+                return view_of(snapshot, lists, scope, self.reading, self.embedding)
             except ExemplarNotFound:
                 continue  # it was forgotten or merged since the snapshot: the next one knows
 
@@ -386,17 +389,16 @@ class Memory:
         Reads all of them, some at a time, so that ingest goes on.
         """
         self._check_embedding(embedding)
-        among: NDArray[np.int64] = np.unique(view.exemplar_ids)
+        among = None if view.scope.is_everything else view.exemplar_ids()
         found: dict[int, Embedding] = {}
         with self._lock:
             self._check_usable()
             index = self._state.upkeep.index
             parts = list(index.slices())
-            selected = None if len(among) == len(index) else among
         for lists in parts:
             with self._lock:
                 # As with looks: a few more than asked for, and the exact distance puts them in order.
-                found.update(index.search(embedding, number + PROPOSALS, lists, selected))
+                found.update(index.search(embedding, number + PROPOSALS, lists, among))
         neighbours = [Neighbour(exemplar_id, distance(embedding, other)) for exemplar_id, other in found.items()]
         return sorted(neighbours, key=lambda neighbour: (neighbour.novelty, neighbour.exemplar_id))[:number]
 
@@ -456,6 +458,7 @@ class Memory:
                 self._state.policies.in_force(None),
                 self._retention,
                 replace(contents, stored_bytes=self._journal.size_bytes()),
+                self.lessons.latest_name(),
             )
 
     def stream_facts(self, name: str) -> StreamFacts:

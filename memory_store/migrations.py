@@ -183,9 +183,38 @@ CREATE TABLE forgetting (
 ) STRICT;
 """
 
+_THIRD = """
+-- What attention learned: each version that was better than plain attention, with the capture times it was fitted to.
+CREATE TABLE attention (
+    id INTEGER PRIMARY KEY,
+    version TEXT NOT NULL UNIQUE,
+    created_us INTEGER NOT NULL,
+    fitted_from_us INTEGER NOT NULL,
+    fitted_through_us INTEGER NOT NULL,
+    parameters BLOB NOT NULL,
+    checksum INTEGER NOT NULL
+) STRICT;
+
+-- What was asked, by an exemplar or by an embedding, and which exemplars were the answer.
+CREATE TABLE feedback (
+    id INTEGER PRIMARY KEY,
+    asked_us INTEGER NOT NULL,
+    exemplar_id INTEGER,
+    embedding BLOB
+) STRICT;
+
+CREATE TABLE evidence (
+    exemplar_id INTEGER NOT NULL,
+    feedback_id INTEGER NOT NULL REFERENCES feedback ON DELETE CASCADE,
+    PRIMARY KEY (exemplar_id, feedback_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX evidence_by_feedback ON evidence (feedback_id);
+"""
+
 _INCREMENTAL = 2
 
-STEPS: tuple[str, ...] = (_FIRST, _SECOND)
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
 """Step i leads from schema version i to i + 1."""
 
 

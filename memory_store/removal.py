@@ -59,8 +59,8 @@ class Removal:
         self._follow = follow
         self._one_at_a_time = threading.Lock()
 
-    def forget(self, scope: Scope) -> ForgottenCounts:
-        """See `memory_store.memory.Memory.forget`."""
+    def forget(self, scope: Scope, *, learned: bool = True) -> ForgottenCounts:
+        """See `memory_store.memory.Memory.forget`; `learned` says whether what attention learned from it goes too."""
         with self._one_at_a_time:
             with self._lock:
                 self._check_usable()
@@ -70,7 +70,7 @@ class Removal:
                 if last_us is not None:
                     # What is captured later stays, even if the removal ends long after the call, after a restart.
                     scope = replace(scope, last_us=min(scope.last_us, last_us))
-                number = self._journal.begin_forgetting(scope)
+                number = self._journal.begin_forgetting(scope, learned=learned)
             return self._finish(number, scope)
 
     def tidy(self, retention: Retention, now_us: int) -> ForgottenCounts:
@@ -83,7 +83,8 @@ class Removal:
             for number, scope in unfinished:
                 counts += self._finish(number, scope)
         while (limit_us := self._to_go(retention, now_us)) is not None:
-            forgotten = self.forget(Scope(last_us=limit_us))
+            # What was learned from what is merely old stays, or every minute would undo it.
+            forgotten = self.forget(Scope(last_us=limit_us), learned=False)
             counts += forgotten
             if not forgotten.frames:
                 break

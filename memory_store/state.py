@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from memory_store import loading
 from memory_store.change import Change
 from memory_store.facts import Contents
-from memory_store.forest import Forest
+from memory_store.forest import Forest, Snapshot
 from memory_store.group import Group, SessionState, StreamState
 from memory_store.index import ExemplarIndex
 from memory_store.index_copy import IndexCopy, IndexCopyDamaged, copy_path, read_copy
@@ -22,6 +22,8 @@ from memory_store.index_upkeep import FIRST_TRAINING, IndexUpkeep, Workers
 from memory_store.journal import Journal
 from memory_store.policies import Policies
 from memory_store.rows import next_ids_of
+from memory_store.stay_lists import ListStrata
+from memory_store.stay_lists_upkeep import StayListsUpkeep
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,6 +58,8 @@ class MemoryState:
             self.forest.load(block.table, block.totals, loading.open_from(stream.next_position))
         self.upkeep = self._index(path, lock)
         self.upkeep.submit(workers.aside)
+        self._lists = StayListsUpkeep(journal.identity.dimension, self.forest, self.upkeep, lock)
+        self._lists.follow(workers.aside)
 
     def _index(self, path: Path, lock: threading.RLock) -> IndexUpkeep:
         """Fill the index from the journal; the copy beside it tells which list each exemplar lies in."""
@@ -93,6 +97,8 @@ class MemoryState:
         if group.exemplars:
             self.upkeep.add(*group.new_exemplars())
             self.upkeep.submit(self._workers.aside)
+        if group.stays:
+            self._lists.follow(self._workers.aside)
 
     def follow(self, change: Change) -> None:
         """Follow a step of forgetting or merging that was committed."""
@@ -109,6 +115,16 @@ class MemoryState:
             stream.longest_us = max(stream.longest_us, change.longest_us.get(stream_id, 0))
         for session_id in change.sessions & self.sessions.keys():
             loading.refresh(connection, self.sessions[session_id])
+
+    def lists_of(self, snapshot: Snapshot) -> ListStrata | None:
+        """Give the closed stays of a snapshot by what they show; None: that is not known at present."""
+        self._lists.follow(self._workers.aside)
+        return self._lists.strata(snapshot)
+
+    def stop(self) -> None:
+        """Stop what is being done aside; not under the lock."""
+        self.upkeep.stop()
+        self._lists.stop()
 
     def stream(self, name: str) -> StreamState | None:
         """Find a stream by its name."""

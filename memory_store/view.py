@@ -1,15 +1,30 @@
-"""What attention is handed for a query: the stays within its scope, and the blocks above them."""
+"""What attention is handed for a query: the stays within its scope, in groups that can be passed over unopened.
+
+Stays go by the lists of what they show (`memory_store.stay_lists`), or, if a scope holds only a small part of them, by
+blocks of time. Blocks that lie wholly within a scope are passed on whole, those wholly outside are never looked at, and
+only those that the scope cuts are opened for their stays.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memory_store.forest import BLOCK_SIZE, Leaves
+from memory_store.blocks import Blocks
+from memory_store.forest import BLOCK_SIZE, Leaves, Snapshot, StayFacts
 from memory_store.reading import Reading
 from memory_store.records import Embedding, Sighting
 from memory_store.scope import Scope
+from memory_store.stay_lists import ListStrata
+
+Rows = NDArray[np.int64]
+
+_LISTS_SHARE = 0.25
+"""Of all stays: if a scope holds fewer, too much of what is drawn from lists would not count."""
+
+_MOST_COMPARED = 8
+"""Times as many stays as wanted are looked at for needles, at most: looking takes only their times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,68 +48,211 @@ class Nodes:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockStrata:
+    """Blocks of time: what `encoder.memory_view.Strata` asks for."""
+
+    snapshot: Snapshot
+    blocks: Blocks
+
+    @property
+    def means(self) -> NDArray[np.float32]:
+        """float32 [S, D]."""
+        return self.blocks.means
+
+    @property
+    def frames(self) -> NDArray[np.int64]:
+        """int64 [S]."""
+        return self.blocks.column("frames")
+
+    @property
+    def stays(self) -> NDArray[np.int64]:
+        """int64 [S]."""
+        return self.blocks.column("stays")
+
+    def rows(self, chosen: NDArray[np.int64]) -> Rows:
+        """Give the rows of all stays in some blocks."""
+        return self.blocks.chosen(chosen).rows()
+
+    def draw(self, strata: NDArray[np.int64], at: NDArray[np.float64]) -> Rows:
+        """Give the rows of the stays that hold the frames at the shares `at` of the frames of blocks."""
+        piece, place = np.divmod(self.blocks.column("row")[strata], self.snapshot.piece_rows)
+        frames = self.frames[strata]
+        frame = np.minimum((at * frames).astype(np.int64), frames - 1)
+        rows = np.empty(len(strata), np.int64)
+        order = np.argsort(piece, kind="stable")
+        edges = np.searchsorted(piece[order], np.arange(len(self.snapshot.cumulative) + 1))
+        for number in np.unique(piece).tolist():
+            of = order[edges[number] : edges[number + 1]]
+            cumulative = self.snapshot.cumulative[number]
+            before = np.where(place[of] > 0, cumulative[place[of] - 1], 0)
+            within = np.searchsorted(cumulative, before + frame[of], side="right")
+            rows[of] = number * self.snapshot.piece_rows + within
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
 class View:
-    """Stays and blocks at one instant; what `encoder.hierarchical_attention.MemoryView` asks for, and their names."""
+    """Stays within a scope at one instant; what `encoder.memory_view.MemoryView` asks for, and their names."""
 
-    leaves: Leaves
-    """N_0 stays."""
+    snapshot: Snapshot
+    """All stays; the last piece holds those of open blocks, and what is left of stays that the scope cuts."""
 
-    parents: tuple[NDArray[np.int64], ...]
-    """For levels 0 to L - 1, the block of the level above that holds each node: int64 [N_l]."""
+    scope: Scope
+    """What counts."""
 
-    blocks: tuple[Nodes, ...]
-    """The blocks of levels 1 to L. At the top, each stream has a single one."""
+    blocks: Blocks
+    """Closed blocks that lie wholly within the scope."""
 
-    @property
-    def means(self) -> tuple[NDArray[np.float32], ...]:
-        """float32 [N_0, D] in pieces."""
-        return self.leaves.means
+    others: Rows
+    """Rows of the stays within the scope that are in none of these blocks."""
 
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Frames beneath each stay: int64 [N_0]."""
-        return self.leaves.facts.column("frames")
+    lists: ListStrata | None
+    """All but the latest closed stays by what they show, whether they are within the scope or not; None: not known."""
 
     @property
+    def stay_count(self) -> int:
+        """Stays within the scope."""
+        return int(self.blocks.column("stays").sum()) + len(self.others)
+
+    @property
+    def frame_count(self) -> int:
+        """Frames within the scope."""
+        return int(self.blocks.column("frames").sum()) + int(self.facts(self.others).column("frames").sum())
+
+    @property
+    def strata(self) -> ListStrata | BlockStrata:
+        """Groups of stays that may be passed over: lists, if enough of what they hold counts, or blocks of time."""
+        return BlockStrata(self.snapshot, self.blocks) if self._by_time else self._known_lists
+
+    @property
+    def counting_share(self) -> float:
+        """About which share of the frames of the strata counts."""
+        return 1.0 if self._by_time else self._scope_share
+
+    @property
+    def loose(self) -> Rows:
+        """Rows of the stays that are in no such group; some that are may be among them."""
+        if self._by_time:
+            return self.others
+        late = self.snapshot.blocks.since(self._known_lists.blocks)
+        rows = late.chosen(_inside(late, self.scope)).rows()
+        return np.concatenate([rows, self.others])
+
+    def counting(self, rows: Rows) -> NDArray[np.bool_]:
+        """Tell which stays of the strata are wholly within the scope: bool [R]. Those it cuts are among the loose."""
+        if self._by_time or self.scope.is_everything:
+            return np.ones(len(rows), np.bool_)
+        return _inside(self.facts(rows), self.scope)
+
+    def needles(self, query: NDArray[np.float32], stays: int) -> tuple[Rows, int]:
+        """Find stays near a query that the strata may hide: those in the nearest lists, if strata are blocks of time.
+
+        Args:
+            query: float32 [D].
+            stays: how many, about.
+
+        Returns:
+            Their rows, and how many vectors were compared to find them.
+        """
+        if self.lists is None or not self._by_time:
+            return np.empty(0, np.int64), 0
+        order = np.argsort(-(self.lists.means @ query), kind="stable")
+        # As many of the lists' stays count as lie within the scope.
+        wanted = stays / max(self._scope_share, 1 / _MOST_COMPARED)
+        nearest = order[: int(np.searchsorted(np.cumsum(self.lists.stays[order]), wanted))]
+        rows = self.lists.rows(nearest)
+        return rows[_inside(self.facts(rows), self.scope)], len(order)
+
+    @property
+    def _by_time(self) -> bool:
+        return self.lists is None or self._scope_share < _LISTS_SHARE
+
+    @property
+    def _known_lists(self) -> ListStrata:
+        if self.lists is None:
+            raise ValueError("expected stays by lists, got none")
+        return self.lists
+
+    @property
+    def _scope_share(self) -> float:
+        """Of all stays, about how many are within the scope."""
+        everything = int(self.snapshot.blocks.column("stays").sum()) + len(self.snapshot.means[-1])
+        return self.stay_count / max(1, everything)
+
+    def read(self, rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Read stays by their rows in ascending order: means float32 [R, D], frames int64 [R]."""
+        return self.snapshot.read(rows)
+
+    def whole(self) -> Iterator[tuple[Rows, NDArray[np.float32], NDArray[np.int64]]]:
+        """Read all stays, a piece at a time: rows, means float32 [R, D], frames int64 [R]."""
+        last = len(self.snapshot.means) - 1
+        rows = np.sort(np.concatenate([self.blocks.rows(), self.others]))
+        pieces = np.minimum(rows // self.snapshot.piece_rows, last)
+        edges = np.searchsorted(pieces, np.arange(last + 2))
+        for piece in range(last + 1):
+            of = rows[edges[piece] : edges[piece + 1]]
+            within = of - piece * self.snapshot.piece_rows
+            means, table = self.snapshot.means[piece], self.snapshot.tables[piece]
+            if len(of) < len(means):
+                means, table = means[within], table[within]
+            if len(of):
+                yield of, means, StayFacts(table).column("frames")
+
+    def facts(self, rows: Rows) -> StayFacts:
+        """Tell what is known of stays by their rows, in any order."""
+        return self.snapshot.facts_of(rows)
+
+    def leaves(self) -> Leaves:
+        """Copy all stays within the scope; grows with their number."""
+        rows = np.sort(np.concatenate([self.blocks.rows(), self.others]))
+        means, table = self.snapshot.stays_of(rows)
+        return Leaves((means,), StayFacts(table))
+
     def exemplar_ids(self) -> NDArray[np.int64]:
-        """The exemplar of each stay: int64 [N_0]."""
-        return self.leaves.facts.column("exemplar_id")
+        """Give the exemplars of the stays within the scope: int64 [K]."""
+        rows = np.concatenate([self.blocks.rows(), self.others])
+        ids: NDArray[np.int64] = np.unique(self.facts(rows).column("exemplar_id"))
+        return ids
+
+    def levels(self) -> tuple[Nodes, ...]:
+        """Put the levels of blocks over the stays: from 1 up, until every stream has a single block."""
+        others = self.facts(self.others)
+        names = ("frames", "first_us", "last_us")
+        nodes = Nodes(
+            np.concatenate([self.blocks.column("stream_id"), others.column("stream_id")]),
+            np.concatenate([self.blocks.column("index"), others.column("position") // BLOCK_SIZE]),
+            *(np.concatenate([self.blocks.column(name), others.column(name)]) for name in names),
+        )
+        levels = [_united(nodes)]
+        while levels[-1].indices.any():
+            below = levels[-1]
+            levels.append(_united(replace(below, indices=below.indices // BLOCK_SIZE)))
+        return tuple(levels)
 
 
-def view_of(leaves: Leaves) -> View:
-    """Put the blocks over some stays: level after level, until every stream has a single block."""
-    children = Nodes(
-        stream_ids=leaves.facts.column("stream_id"),
-        indices=leaves.facts.column("position"),
-        frames=leaves.facts.column("frames"),
-        first_us=leaves.facts.column("first_us"),
-        last_us=leaves.facts.column("last_us"),
+def _united(nodes: Nodes) -> Nodes:
+    """Put together what is of the same block."""
+    order = np.lexsort((nodes.indices, nodes.stream_ids))
+    streams, indices = nodes.stream_ids[order], nodes.indices[order]
+    if not len(order):
+        return nodes
+    begins = np.flatnonzero(np.diff(streams, prepend=streams[0] - 1) | np.diff(indices, prepend=indices[0] - 1))
+    return Nodes(
+        streams[begins],
+        indices[begins],
+        np.add.reduceat(nodes.frames[order], begins),
+        np.minimum.reduceat(nodes.first_us[order], begins),
+        np.maximum.reduceat(nodes.last_us[order], begins),
     )
-    parents: list[NDArray[np.int64]] = []
-    levels: list[Nodes] = []
-    while not levels or children.indices.any():
-        above, children = _blocks_over(children)
-        parents.append(above)
-        levels.append(children)
-        if not len(leaves.facts):
-            break
-    return View(leaves, tuple(parents), tuple(levels))
 
 
-def _blocks_over(children: Nodes) -> tuple[NDArray[np.int64], Nodes]:
-    keys = np.stack([children.stream_ids, children.indices // BLOCK_SIZE], axis=1)  # [N, 2]
-    blocks, parents = np.unique(keys, axis=0, return_inverse=True)  # [N', 2], [N]
-    parents = parents.reshape(-1).astype(np.int64)
-    frames = np.zeros(len(blocks), np.int64)
-    np.add.at(frames, parents, children.frames)
-    first_us = np.full(len(blocks), np.iinfo(np.int64).max)
-    np.minimum.at(first_us, parents, children.first_us)
-    last_us = np.full(len(blocks), np.iinfo(np.int64).min)
-    np.maximum.at(last_us, parents, children.last_us)
-    return parents, Nodes(blocks[:, 0], blocks[:, 1], frames, first_us, last_us)
-
-
-def within(leaves: Leaves, scope: Scope, reading: Reading, stored: Callable[[int], Embedding]) -> Leaves:
+def view_of(
+    snapshot: Snapshot,
+    lists: ListStrata | None,
+    scope: Scope,
+    reading: Reading,
+    stored: Callable[[int], Embedding],
+) -> View:
     """Take the stays within a scope; those that it cuts count only their frames within it.
 
     A cut stay is put together from its sightings. Whole sightings stand by their means. Of a cut sighting no mean of
@@ -102,24 +260,54 @@ def within(leaves: Leaves, scope: Scope, reading: Reading, stored: Callable[[int
     exemplar's embedding, which is within the threshold of each of them.
 
     Args:
-        leaves: all stays.
+        snapshot: all stays.
+        lists: closed stays by what they show, if that is known.
         scope: what counts.
         reading: the sightings.
         stored: gives the embedding of an exemplar.
     """
-    first_us, last_us = leaves.facts.column("first_us"), leaves.facts.column("last_us")
-    overlaps = (last_us >= scope.first_us) & (first_us <= scope.last_us)
+    blocks = snapshot.blocks
+    last = len(snapshot.means) - 1
+    opened = last * snapshot.piece_rows + np.arange(len(snapshot.tables[last]))
+    if scope.is_everything:
+        there = blocks.column("stays") > 0
+        return View(snapshot, scope, blocks if there.all() else blocks.chosen(there), opened, lists)
+    overlaps, inside = _overlapping(blocks, scope), _inside(blocks, scope)
+    looked_at = np.concatenate([blocks.chosen(overlaps & ~inside).rows(), opened])
+    facts = snapshot.facts_of(looked_at)
+    stays_inside = _inside(facts, scope)
+    cut = list(_cut(facts.names(_overlapping(facts, scope) & ~stays_inside), scope, reading, stored))
+    whole = looked_at[stays_inside]
+    if cut:
+        snapshot = snapshot.with_stays([stay for stay, _ in cut], [mean for _, mean in cut])
+        first = last * snapshot.piece_rows + len(opened)
+        whole = np.concatenate([whole, first + np.arange(len(cut))])
+    return View(snapshot, scope, blocks.chosen(inside), whole, lists)
+
+
+def _overlapping(facts: StayFacts | Blocks, scope: Scope) -> NDArray[np.bool_]:
+    overlaps = (facts.column("last_us") >= scope.first_us) & (facts.column("first_us") <= scope.last_us)
+    overlaps &= facts.column("frames") > 0
     if scope.stream_ids is not None:
-        overlaps &= np.isin(leaves.facts.column("stream_id"), list(scope.stream_ids))
-    inside = overlaps & (first_us >= scope.first_us) & (last_us <= scope.last_us)
-    chosen = leaves.rows(inside)
-    for name in leaves.facts.names(overlaps & ~inside):
+        overlaps &= np.isin(facts.column("stream_id"), list(scope.stream_ids))
+    return overlaps
+
+
+def _inside(facts: StayFacts | Blocks, scope: Scope) -> NDArray[np.bool_]:
+    within = (facts.column("first_us") >= scope.first_us) & (facts.column("last_us") <= scope.last_us)
+    return _overlapping(facts, scope) & within
+
+
+def _cut(
+    names: Sequence[tuple[int, int, int, int]], scope: Scope, reading: Reading, stored: Callable[[int], Embedding]
+) -> Iterator[tuple[tuple[int, ...], Embedding]]:
+    """Put together what a scope leaves of stays: what is known of each, and its mean."""
+    for name in names:
         parts = [part for part in _parts(reading, name[0], name[3], scope) if part.frames]
         if parts:
             frames = sum(part.frames for part in parts)
             extent = (min(part.first_us for part in parts), max(part.last_us for part in parts))
-            chosen = chosen.with_row((*name, frames, *extent), _mean(parts, stored(name[3])))
-    return chosen
+            yield (*name, frames, *extent), _mean(parts, stored(name[3]))
 
 
 @dataclass(frozen=True, slots=True)

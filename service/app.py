@@ -16,11 +16,13 @@ from encoder.frame_encoder import FrameEncoder, OpenVinoEncoder
 from framekeep.v1 import video_memory_pb2 as pb
 from framekeep.v1 import video_memory_pb2_grpc as pb_grpc
 from memory_store.store import MemoryStore
+from service.attending import Attending
 from service.caretaker import Caretaker
 from service.config import ServiceConfig
 from service.encoding import Encoding
 from service.frame_converters import MAX_FRAMES_PER_MESSAGE
 from service.ingest import FRAMES_IN_FLIGHT, Ingest
+from service.learning import Learning
 from service.query import Queries
 from service.resources import Resources
 from service.servicer import Servicer
@@ -55,17 +57,20 @@ class App:
         self._config = config
         self._store = store
         self._encoding = Encoding(encoder)
-        self._ingest = Ingest(store, self._encoding, config.server.max_sessions)
+        attending = Attending()
+        self._ingest = Ingest(store, self._encoding, attending, config.server.max_sessions)
         self._transfers = Transfers(store)
         self._upkeep = Upkeep(store)
         self._caretaker = Caretaker(store)
         message_bytes = 3 * config.encoder.max_picture_pixels + MESSAGE_OVERHEAD_BYTES
+        queries = Queries(store, self._encoding, attending)
         servicer = Servicer(
             Resources(store, encoder.version),
             self._transfers,
             self._upkeep,
             self._ingest,
-            Queries(store, self._encoding),
+            queries,
+            Learning(store, queries, self._upkeep),
             _info(config, encoder, message_bytes),
         )
         self._health = health.aio.HealthServicer()

@@ -8,8 +8,9 @@ from encoder.picture import Picture, PixelFormat, read_compressed, read_raw
 from encoder.version import EncoderVersion
 from framekeep.v1 import video_memory_pb2 as pb
 from memory_store.records import Clock, Embedding, Forgotten, Novel, Rejected, Repeat
+from service.attending import DEFAULT_INVERSE_TEMPERATURE, MAX_INVERSE_TEMPERATURE
 from service.errors import InvalidField, ProtocolViolation
-from service.ingest import IncomingFrame, Opening, TimedVerdict
+from service.ingest import ContextWish, IncomingFrame, Opening, TimedVerdict
 from service.names import MAX_PTS_US, exemplar_name, stream_from, time_from, time_to
 from service.status import status_of_rejection
 
@@ -78,7 +79,20 @@ def opening_from(request: pb.IngestRequest) -> Opening:
         _uuid_from(opening.session_id),
         _CLOCKS[opening.clock],
         time_from(opening.start_time, "start_time") if opening.HasField("start_time") else None,
+        _context_from(opening.context) if opening.HasField("context") else None,
     )
+
+
+def _context_from(context: pb.ContextRequest) -> ContextWish:
+    return ContextWish(inverse_temperature_from(context), context.attention_version)
+
+
+def inverse_temperature_from(request: pb.QueryRequest | pb.ContextRequest) -> float:
+    """Read how sharply attention is to prefer the similar."""
+    given = request.inverse_temperature if request.HasField("inverse_temperature") else DEFAULT_INVERSE_TEMPERATURE
+    if not 0 <= given <= MAX_INVERSE_TEMPERATURE:
+        raise InvalidField("inverse_temperature", f"expected 0 to {MAX_INVERSE_TEMPERATURE:g}, got {given}")
+    return given
 
 
 def _uuid_from(text: str) -> str:
@@ -143,6 +157,8 @@ def verdict_to(memory: str, timed: TimedVerdict) -> pb.Verdict:
             assert_never(other)
     if verdict.capture_us is not None:
         message.capture_time.CopyFrom(time_to(verdict.capture_us))
+    if timed.context is not None:
+        message.context_vector.values.extend(timed.context.tolist())
     if timed.timings is not None:
         spent = timed.timings
         message.timings.CopyFrom(

@@ -15,10 +15,13 @@ from itertools import pairwise
 from encoder.errors import EncoderError
 from encoder.picture import Picture
 from encoder.preprocess import thumbnail
+from encoder.reading import Effort
 from memory_store.errors import SequenceGap
 from memory_store.memory import Memory
-from memory_store.records import Arrival, Clock, Encoded, Rejected, Session, Unusable, Verdict
+from memory_store.records import Arrival, Clock, Embedding, Encoded, Rejected, Session, Unusable, Verdict
+from memory_store.scope import Scope
 from memory_store.store import MemoryStore
+from service.attending import Attending, Manner
 from service.committer import Committer, Writer
 from service.encoding import Encoding
 from service.errors import EncoderMismatch, InvalidField, SessionTakenOver, ShuttingDown, TooManySessions
@@ -32,6 +35,15 @@ BYTES_IN_FLIGHT = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
+class ContextWish:
+    """How a session wants its frames seen in the light of the past."""
+
+    inverse_temperature: float
+    version: str
+    """As `service.attending` takes it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """What a client asks for when it opens a session."""
 
@@ -40,6 +52,8 @@ class Opening:
     session_uuid: str
     clock: Clock
     start_us: int | None
+    context: ContextWish | None
+    """None: no context is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,8 @@ class TimedVerdict:
 
     verdict: Verdict
     timings: Timings | None
+    context: Embedding | None
+    """What attention gives for the frame, float32 [D]; None if that was not asked for, or there was nothing yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +97,15 @@ class _End:
 class IngestSession:
     """One connected run of a stream on its way into a memory. Not shared between calls."""
 
-    def __init__(self, memory: Memory, session: Session, encoding: Encoding, committer: Committer) -> None:
+    def __init__(
+        self, memory: Memory, session: Session, encoding: Encoding, committer: Committer, manner: Manner | None
+    ) -> None:
         self.memory = memory
         self.session = session
         self._writer = Writer(memory)
         self._encoding = encoding
         self._committer = committer
+        self._manner = manner
         self._line: asyncio.Queue[asyncio.Task[TimedVerdict] | _End] = asyncio.Queue()  # bounded by `_has_room`
         self._ended = False
         self._next_seq = session.next_seq
@@ -149,6 +168,9 @@ class IngestSession:
                 arrival = Unusable(self.session.id, frame.seq, frame.size_bytes, rejection)
             encoded = time.monotonic_ns()
             await before.wait()
+            context = None
+            if self._manner is not None and isinstance(arrival, Encoded):
+                context = await asyncio.to_thread(_context_of, self.memory, self._manner, arrival.embedding)
             committed = await self._committer.put(self._writer, arrival)
         except Exception as error:
             self._writer.failure = self._writer.failure or error
@@ -159,7 +181,7 @@ class IngestSession:
         if isinstance(verdict, Exception):
             raise verdict
         edges = (started, decoded, encoded, time.monotonic_ns())
-        return TimedVerdict(verdict, Timings(*((end - start) // 1000 for start, end in pairwise(edges))))
+        return TimedVerdict(verdict, Timings(*((end - start) // 1000 for start, end in pairwise(edges))), context)
 
     async def _replay(self, seq: int, before: list[asyncio.Task[TimedVerdict]]) -> TimedVerdict:
         if before:
@@ -167,7 +189,7 @@ class IngestSession:
         if self._writer.failure is not None:
             raise self._writer.failure
         [verdict] = await asyncio.to_thread(self.memory.reading.verdicts, self.session.id, seq, seq)
-        return TimedVerdict(verdict, None)
+        return TimedVerdict(verdict, None, None)
 
     def end(self, error: Exception | None) -> None:
         """Take no more frames; behind the verdicts of those taken, `verdicts` ends, with `error` if there is one."""
@@ -221,6 +243,12 @@ class IngestSession:
             task.exception()  # told here or in `verdicts`; marks it as seen
 
 
+def _context_of(memory: Memory, manner: Manner, embedding: Embedding) -> Embedding | None:
+    """Attend to what is on disk: whatever was captured or sent after the frame is not there yet."""
+    view = memory.view(Scope())
+    return manner.read(embedding, view, Effort()).context_vector if view.stay_count else None
+
+
 def _succeeded(task: asyncio.Task[TimedVerdict]) -> bool:
     return task.done() and task.exception() is None
 
@@ -228,10 +256,11 @@ def _succeeded(task: asyncio.Task[TimedVerdict]) -> bool:
 class Ingest:
     """Opens sessions, one call each."""
 
-    def __init__(self, store: MemoryStore, encoding: Encoding, max_sessions: int) -> None:
+    def __init__(self, store: MemoryStore, encoding: Encoding, attending: Attending, max_sessions: int) -> None:
         """Start the committer; needs a running event loop."""
         self._store = store
         self._encoding = encoding
+        self._attending = attending
         self._max_sessions = max_sessions
         self._committer = Committer()
         self._opening = asyncio.Lock()
@@ -242,7 +271,8 @@ class Ingest:
         """Open a session, or open it again; a call that still has it ends with SessionTakenOver.
 
         Raises:
-            MemoryNotFound, EncoderMismatch, SessionMismatch, StoreUnavailable, TooManySessions, ShuttingDown: as they
+            MemoryNotFound, EncoderMismatch, AttentionVersionNotFound, SessionMismatch, StoreUnavailable,
+                TooManySessions, ShuttingDown: as they
                 say; nothing was changed.
         """
         key = (opening.memory, opening.stream, opening.session_uuid)
@@ -254,6 +284,10 @@ class Ingest:
                 raise TooManySessions(f"expected at most {self._max_sessions} sessions at a time")
             memory = await asyncio.to_thread(self._store.get, opening.memory)
             check_version(memory, self._encoding)
+            manner = None
+            if opening.context is not None:
+                wish = opening.context
+                manner = await asyncio.to_thread(self._attending.manner, memory, wish.inverse_temperature, wish.version)
             if older is not None:
                 older.end(SessionTakenOver(f"session {opening.session_uuid} was opened by another call"))
                 await older.settle()
@@ -261,7 +295,7 @@ class Ingest:
             session = await asyncio.to_thread(
                 memory.open_session, opening.stream, opening.session_uuid, opening.clock, opening.start_us
             )
-            opened = IngestSession(memory, session, self._encoding, self._committer)
+            opened = IngestSession(memory, session, self._encoding, self._committer, manner)
             self._sessions[key] = opened
             return opened
 

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.hierarchical_attention import Reading, attend
 from encoder.picture import Picture
+from encoder.reading import Effort
 from encoder.version import EncoderVersion
 from memory_store.facts import ExemplarFacts, ShownSighting
 from memory_store.memory import Memory
@@ -16,7 +17,8 @@ from memory_store.novelty import Neighbour
 from memory_store.records import Embedding
 from memory_store.scope import EARLIEST_US, LATEST_US, Scope
 from memory_store.store import MemoryStore
-from memory_store.view import View
+from service.attending import Attending
+from service.attention import Attention, attention_told
 from service.encoding import Encoding
 from service.errors import EncoderMismatch, InvalidField
 from service.ingest import check_version
@@ -76,6 +78,10 @@ class Question:
     inverse_temperature: float
     top: int
     thumbnails: bool
+    effort: Effort
+    attention_version: str
+    """As `service.attending` takes it."""
+    explain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,32 +92,6 @@ class Match:
     facts: ExemplarFacts
     sightings: list[ShownSighting]
     thumbnail: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class AttendedBlock:
-    """A block and its share of the attention."""
-
-    stream: str
-    index: int
-    weight: float
-    first_us: int
-    last_us: int
-    frames: int
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """What attention returned."""
-
-    context_vector: Embedding
-    levels: list[tuple[int, list[AttendedBlock]]]
-    """From the top down: how many blocks a level has, and those with the largest weights."""
-    exemplars: list[tuple[int, float]]
-    """Exemplars and their weights, largest first."""
-    frames: int
-    stays: int
-    effective_stays: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +108,10 @@ class Answer:
 class Queries:
     """Answers questions. Reads only."""
 
-    def __init__(self, store: MemoryStore, encoding: Encoding) -> None:
+    def __init__(self, store: MemoryStore, encoding: Encoding, attending: Attending) -> None:
         self._store = store
         self._encoding = encoding
+        self._attending = attending
 
     @property
     def version(self) -> EncoderVersion:
@@ -149,19 +130,30 @@ class Queries:
             EncoderError: the picture cannot be used.
             EmbeddingError: the embedding cannot be used.
             EncoderMismatch: the subject and the memory belong to different encoder versions.
+            AttentionVersionNotFound: there is no such version, or not for that time.
         """
         memory = await asyncio.to_thread(self._store.get, question.memory)
-        match question.subject:
+        embedding = await self.embedding_of(memory, question.subject)
+        return await asyncio.to_thread(_answer, memory, embedding, question, self._attending)
+
+    async def embedding_of(self, memory: Memory, subject: Subject) -> Embedding:
+        """Make an embedding of what a question is about: float32 [D], unit length.
+
+        Raises:
+            StreamNotFound, ExemplarNotFound, MomentNotFound, EncoderError, EmbeddingError, EncoderMismatch: as
+                `answer`.
+        """
+        match subject:
             case LikePicture(read):
                 check_version(memory, self._encoding)
-                embedding = await self.encode(read)
+                return await self.encode(read)
             case LikeEmbedding(values, version):
-                embedding = _given(memory, values, version)
+                return _given(memory, values, version)
             case LikeExemplar(exemplar_id):
-                embedding = await asyncio.to_thread(memory.embedding, exemplar_id)
+                return await asyncio.to_thread(memory.embedding, exemplar_id)
             case LikeMoment(stream, time_us):
-                embedding = await asyncio.to_thread(_shown_at, memory, stream, time_us)
-        return await asyncio.to_thread(_answer, memory, embedding, question)
+                return await asyncio.to_thread(_shown_at, memory, stream, time_us)
+        assert_never(subject)
 
 
 def _given(memory: Memory, values: NDArray[np.float32], version: str) -> Embedding:
@@ -178,16 +170,24 @@ def _shown_at(memory: Memory, stream: str, time_us: int) -> Embedding:
     return memory.embedding(memory.exemplar_at(stream, time_us))
 
 
-def _answer(memory: Memory, embedding: Embedding, question: Question) -> Answer:
+def _answer(memory: Memory, embedding: Embedding, question: Question, attending: Attending) -> Answer:
+    manner = attending.manner(memory, question.inverse_temperature, question.attention_version, question.as_of_us)
     policy = memory.policy(question.streams[0] if len(question.streams) == 1 else None)
     scope = _scope(memory, question)
     view = memory.view(scope)
     neighbours = memory.nearest(embedding, view, question.top)
     matches = [_match(memory, neighbour, scope, thumbnail=question.thumbnails) for neighbour in neighbours]
     attention = None
-    if len(view.leaves.facts):
-        reading = attend(embedding, view, question.inverse_temperature)
-        attention = _told(reading, view, memory.stream_names(), question.top)
+    if view.stay_count:
+        attention = attention_told(
+            manner.read(embedding, view, question.effort),
+            view,
+            embedding,
+            memory.stream_names(),
+            top=question.top,
+            version=manner.version,
+            explain=question.explain,
+        )
     seen = bool(neighbours) and neighbours[0].novelty <= policy.threshold
     return Answer(question, seen, policy.threshold, matches, attention)
 
@@ -207,33 +207,3 @@ def _match(memory: Memory, neighbour: Neighbour, scope: Scope, *, thumbnail: boo
     facts, sightings = memory.sightings(neighbour.exemplar_id, scope)
     jpeg = memory.reading.thumbnail(neighbour.exemplar_id) if thumbnail else None
     return Match(1 - neighbour.novelty, facts, sightings[:MAX_SIGHTINGS], jpeg)
-
-
-def _told(reading: Reading, view: View, streams: dict[int, str], top: int) -> Attention:
-    levels = []
-    for nodes, weights in zip(reversed(view.blocks), reversed(reading.block_weights), strict=True):
-        heaviest = np.argsort(-weights, kind="stable")[:top].tolist()
-        blocks = [
-            AttendedBlock(
-                stream=streams[int(nodes.stream_ids[node])],
-                index=int(nodes.indices[node]),
-                weight=float(weights[node]),
-                first_us=int(nodes.first_us[node]),
-                last_us=int(nodes.last_us[node]),
-                frames=int(nodes.frames[node]),
-            )
-            for node in heaviest
-        ]
-        levels.append((len(weights), blocks))
-    exemplar_ids, of_stay = np.unique(view.exemplar_ids, return_inverse=True)
-    of_exemplar = np.bincount(of_stay.reshape(-1), reading.stay_weights)
-    heaviest = np.argsort(-of_exemplar, kind="stable")[:top].tolist()
-    positive = reading.stay_weights[reading.stay_weights > 0]
-    return Attention(
-        context_vector=reading.context_vector,
-        levels=levels,
-        exemplars=[(int(exemplar_ids[place]), float(of_exemplar[place])) for place in heaviest],
-        frames=int(view.counts.sum()),
-        stays=len(view.counts),
-        effective_stays=float(np.exp(-(positive * np.log(positive)).sum())),
-    )

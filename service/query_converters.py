@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from encoder.reading import DEFAULT_STAYS, LEAST_STAYS, Effort
 from framekeep.v1 import video_memory_pb2 as pb
+from service.attention import AttendedBlock, AttendedStay, Attention, ExplainedBlock, Explanation
 from service.errors import InvalidField
-from service.frame_converters import reader
+from service.frame_converters import inverse_temperature_from, reader
 from service.names import (
     exemplar_from,
     exemplar_name,
@@ -17,7 +19,6 @@ from service.names import (
 )
 from service.query import (
     Answer,
-    Attention,
     LikeEmbedding,
     LikeExemplar,
     LikeMoment,
@@ -30,23 +31,18 @@ from service.resource_converters import sighting_to
 
 DEFAULT_TOP = 5
 MAX_TOP = 1000
-DEFAULT_INVERSE_TEMPERATURE = 20.0
-"""At this sharpness an answer about real footage rests on some hundred frames."""
-MAX_INVERSE_TEMPERATURE = 10_000.0
 
 
 def question_from(request: pb.QueryRequest, max_pixels: int) -> Question:
     """Read a question; its picture is decoded later."""
     memory = memory_from(request.memory)
-    beta = request.inverse_temperature if request.HasField("inverse_temperature") else DEFAULT_INVERSE_TEMPERATURE
-    if not 0 <= beta <= MAX_INVERSE_TEMPERATURE:
-        raise InvalidField("inverse_temperature", f"expected 0 to {MAX_INVERSE_TEMPERATURE:g}, got {beta}")
+    beta = inverse_temperature_from(request)
     if not 0 <= request.top <= MAX_TOP:
         raise InvalidField("top", f"expected 0 to {MAX_TOP}, got {request.top}")
     first_us, end_us = range_from(request.time_range)
     return Question(
         memory,
-        _subject_from(request, memory, max_pixels),
+        subject_from(request, memory, max_pixels),
         first_us,
         end_us,
         time_from(request.as_of, "as_of") if request.HasField("as_of") else None,
@@ -54,10 +50,24 @@ def question_from(request: pb.QueryRequest, max_pixels: int) -> Question:
         beta,
         request.top or DEFAULT_TOP,
         request.include_thumbnails,
+        _effort_from(request),
+        request.attention_version,
+        request.explain,
     )
 
 
-def _subject_from(request: pb.QueryRequest, memory: str, max_pixels: int) -> Subject:
+def _effort_from(request: pb.QueryRequest) -> Effort:
+    stays = request.max_stays or DEFAULT_STAYS
+    if stays < LEAST_STAYS:
+        raise InvalidField("max_stays", f"expected at least {LEAST_STAYS}, got {stays}")
+    error = request.max_reading_error if request.HasField("max_reading_error") else None
+    if error is not None and not 0 < error <= 1:
+        raise InvalidField("max_reading_error", f"expected a share in (0, 1], got {error}")
+    return Effort(stays, error, request.exact)
+
+
+def subject_from(request: pb.QueryRequest | pb.SendFeedbackRequest, memory: str, max_pixels: int) -> Subject:
+    """Read what is asked about."""
     match request.WhichOneof("subject"):
         case "picture":
             return LikePicture(reader(request.picture, max_pixels))
@@ -104,23 +114,11 @@ def _match_to(memory: str, match: Match) -> pb.Match:
 
 def _attention_to(memory: str, attention: Attention, inverse_temperature: float) -> pb.Attention:
     height = len(attention.levels)
-    return pb.Attention(
+    message = pb.Attention(
         context_vector=pb.Embedding(values=attention.context_vector),
         levels=[
             pb.AttentionLevel(
-                level=height - depth,
-                block_count=count,
-                blocks=[
-                    pb.AttendedBlock(
-                        stream=stream_name(memory, block.stream),
-                        index=block.index,
-                        weight=block.weight,
-                        start_time=time_to(block.first_us),
-                        end_time=time_to(block.last_us),
-                        frame_count=block.frames,
-                    )
-                    for block in blocks
-                ],
+                level=height - depth, block_count=count, blocks=[_block_to(memory, block) for block in blocks]
             )
             for depth, (count, blocks) in enumerate(attention.levels)
         ],
@@ -132,4 +130,54 @@ def _attention_to(memory: str, attention: Attention, inverse_temperature: float)
         stay_count=attention.stays,
         effective_stays=attention.effective_stays,
         inverse_temperature=inverse_temperature,
+        context_error=pb.ContextError(
+            reading=attention.error.reading,
+            storing=attention.error.storing,
+            confidence=attention.error.confidence,
+        ),
+        unopened_share=attention.unopened_share,
+        opened_stay_count=attention.opened_stays,
+        vectors_read=attention.vectors_read,
+        attention_version=attention.version,
+    )
+    if attention.explanation is not None:
+        message.explanation.CopyFrom(_explanation_to(memory, attention.explanation))
+    return message
+
+
+def _block_to(memory: str, block: AttendedBlock) -> pb.AttendedBlock:
+    return pb.AttendedBlock(
+        stream=stream_name(memory, block.stream),
+        index=block.index,
+        weight=block.weight,
+        start_time=time_to(block.first_us),
+        end_time=time_to(block.last_us),
+        frame_count=block.frames,
+    )
+
+
+def _explanation_to(memory: str, explanation: Explanation) -> pb.Explanation:
+    return pb.Explanation(
+        blocks=[_explained_to(memory, explained) for explained in explanation.blocks],
+        blocks_of_stays=[_block_to(memory, block) for block in explanation.blocks_of_stays],
+    )
+
+
+def _explained_to(memory: str, explained: ExplainedBlock) -> pb.ExplainedBlock:
+    return pb.ExplainedBlock(
+        level=explained.level,
+        block=_block_to(memory, explained.block),
+        blocks=[_explained_to(memory, below) for below in explained.blocks],
+        stays=[_stay_to(memory, stay) for stay in explained.stays],
+    )
+
+
+def _stay_to(memory: str, stay: AttendedStay) -> pb.AttendedStay:
+    return pb.AttendedStay(
+        exemplar=exemplar_name(memory, stay.exemplar_id),
+        weight=stay.weight,
+        similarity=stay.similarity,
+        start_time=time_to(stay.first_us),
+        end_time=time_to(stay.last_us),
+        frame_count=stay.frames,
     )

@@ -39,6 +39,7 @@ def memory_to(facts: stored.MemoryFacts) -> pb.Memory:
         contents=_contents_to(facts.contents),
         etag=memory_etag(facts.policy, facts.retention),
         retention=_retention_to(facts.retention),
+        attention_version=facts.attention_version,
     )
 
 

@@ -16,6 +16,7 @@ from memory_store.records import Clock
 from service import frame_converters, names, query_converters
 from service.errors import InvalidField
 from service.ingest import Ingest, IngestSession
+from service.learning import Learning
 from service.query import Queries
 from service.resources import Resources
 from service.status import KNOWN_ERRORS, status_of
@@ -64,6 +65,7 @@ class Servicer(pb_grpc.VideoMemoryServiceServicer):
         upkeep: Upkeep,
         ingest: Ingest,
         queries: Queries,
+        learning: Learning,
         info: pb.ServerInfo,
     ) -> None:
         self._resources = resources
@@ -71,6 +73,7 @@ class Servicer(pb_grpc.VideoMemoryServiceServicer):
         self._upkeep = upkeep
         self._ingest = ingest
         self._queries = queries
+        self._learning = learning
         self._info = info
         self._limits = info.limits
 
@@ -179,6 +182,16 @@ class Servicer(pb_grpc.VideoMemoryServiceServicer):
         """See the contract."""
         question = query_converters.question_from(request, self._limits.picture_pixels)
         return query_converters.answer_to(await self._queries.answer(question))
+
+    @_answering
+    async def FitAttention(self, request: pb.FitAttentionRequest) -> pb.FitAttentionResponse:
+        """See the contract."""
+        return await self._learning.fit(request)
+
+    @_answering
+    async def SendFeedback(self, request: pb.SendFeedbackRequest) -> pb.SendFeedbackResponse:
+        """See the contract."""
+        return await self._learning.take_feedback(request, self._limits.picture_pixels)
 
     async def Ingest(
         self, request_iterator: AsyncIterator[pb.IngestRequest], context: Context

@@ -25,6 +25,10 @@ TABLE: dict[type[Exception], tuple[StatusCode, "ErrorReason.ValueType"]] = {
     store_errors.MemoryNotFound: (StatusCode.NOT_FOUND, ErrorReason.ERROR_REASON_MEMORY_NOT_FOUND),
     store_errors.StreamNotFound: (StatusCode.NOT_FOUND, ErrorReason.ERROR_REASON_STREAM_NOT_FOUND),
     store_errors.ExemplarNotFound: (StatusCode.NOT_FOUND, ErrorReason.ERROR_REASON_EXEMPLAR_NOT_FOUND),
+    store_errors.AttentionVersionNotFound: (
+        StatusCode.NOT_FOUND,
+        ErrorReason.ERROR_REASON_ATTENTION_VERSION_NOT_FOUND,
+    ),
     store_errors.MomentNotFound: (StatusCode.NOT_FOUND, ErrorReason.ERROR_REASON_MOMENT_NOT_FOUND),
     store_errors.MemoryExists: (StatusCode.ALREADY_EXISTS, ErrorReason.ERROR_REASON_MEMORY_EXISTS),
     store_errors.StreamExists: (StatusCode.ALREADY_EXISTS, ErrorReason.ERROR_REASON_STREAM_EXISTS),

@@ -1,4 +1,4 @@
-"""Calls that take frames and exemplars out of memories. They may take minutes, so they have threads of their own."""
+"""Calls that may take minutes, on threads of their own: those that take frames and exemplars out of memories."""
 
 import asyncio
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class Upkeep:
             raise InvalidField("time_range", "expected a start or an end, got neither")
         if first_us is not None and first_us == end_us:
             raise InvalidField("time_range", "expected an end after the start, got the same time twice")
-        counts = await self._run(lambda: _forget(self._store.get(name), first_us, end_us, streams))
+        counts = await self.run(lambda: _forget(self._store.get(name), first_us, end_us, streams))
         return pb.ForgetRangeResponse(
             frames=counts.frames,
             sightings=counts.sightings,
@@ -49,10 +49,15 @@ class Upkeep:
     async def compact(self, request: pb.CompactMemoryRequest) -> pb.CompactMemoryResponse:
         """See the contract."""
         name = names.memory_from(request.name)
-        counts: CompactedCounts = await self._run(lambda: self._store.get(name).compact(request.novelty_threshold))
+        counts: CompactedCounts = await self.run(lambda: self._store.get(name).compact(request.novelty_threshold))
         return pb.CompactMemoryResponse(merged_exemplars=counts.merged, exemplars=counts.exemplars)
 
-    async def _run(self, work: Callable[[], Result]) -> Result:
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Do something that may take minutes on a thread for that; it goes on if the call is cancelled.
+
+        Raises:
+            ShuttingDown: the server is stopping.
+        """
         if self._stopping:
             raise ShuttingDown("the server is stopping")
         waiting = asyncio.get_running_loop().run_in_executor(self._threads, work)

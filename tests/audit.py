@@ -67,9 +67,9 @@ def _check_range(memory: Memory, ledger: Ledger, stream: str, frames: list[tuple
     for capture_us, exemplar in frames:
         if scope.first_us <= capture_us <= scope.last_us:
             expected[exemplar] = expected.get(exemplar, 0) + 1
-    view = memory.view(scope)
+    facts = memory.view(scope).leaves().facts
     found: dict[int, int] = {}
-    for exemplar, count in zip(view.exemplar_ids.tolist(), view.counts.tolist(), strict=True):
+    for exemplar, count in zip(facts.column("exemplar_id").tolist(), facts.column("frames").tolist(), strict=True):
         found[exemplar] = found.get(exemplar, 0) + count
     assert found == expected
 
@@ -148,7 +148,8 @@ def _check_stays(memory: Memory, ledger: Ledger, sightings: Sequence[Row], block
     rows = ledger.rows("SELECT id, stream_id, position, exemplar_id FROM stays")
     assert {row[0] for row in rows} == {one.stay for one in sightings}
     view = memory.view(Scope())
-    table, means = view.leaves.facts.table.tolist(), np.concatenate(view.means)
+    leaves = view.leaves()
+    table, means = leaves.facts.table.tolist(), np.concatenate(leaves.means)
     shown = {row[0]: (tuple(row[1:]), mean) for row, mean in zip(table, means, strict=True)}
     assert shown.keys() == {row[0] for row in rows}
     for stay, stream, position, exemplar in rows:
@@ -163,7 +164,7 @@ def _check_stays(memory: Memory, ledger: Ledger, sightings: Sequence[Row], block
     assert len(places) == len(set(places))
     frames_of = {row[0]: sum(one.frames for one in sightings if one.stay == row[0]) for row in rows}
     expected = {(stream, position): frames_of[stay] for stay, stream, position, _ in rows}
-    for nodes in view.blocks:
+    for nodes in view.levels():
         above: dict[tuple[int, int], int] = {}
         for (stream, place), frames in expected.items():
             above[stream, place // block_size] = above.get((stream, place // block_size), 0) + frames

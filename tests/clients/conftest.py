@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from numpy.typing import NDArray
 
-from breaking import BreakingServer
+from breaking import SERVICE, BreakingServer
 from framekeep import Client
+from framekeep.v1 import video_memory_pb2 as pb
 from serving import RunningServer
 
 MILLISECOND = Fraction(1, 1000)
@@ -99,3 +103,33 @@ def start_silent() -> Iterator[Callable[[], str]]:
             return f"127.0.0.1:{listener.getsockname()[1]}"
 
         yield start
+
+
+@pytest.fixture
+def start_answering() -> Iterator[Callable[..., tuple[str, list[Message]]]]:
+    """Start servers that answer each call, by its name, with a message; gives the address and what was asked."""
+    servers = []
+    calls = pb.DESCRIPTOR.services_by_name["VideoMemoryService"].methods_by_name
+
+    def start(**answers: Message) -> tuple[str, list[Message]]:
+        asked: list[Message] = []
+
+        def handler(name: str, answer: Message) -> "grpc.RpcMethodHandler[Message, Message]":
+            def call(request: Message, _context: grpc.ServicerContext) -> Message:
+                asked.append(request)
+                return answer
+
+            request = GetMessageClass(calls[name].input_type)
+            return grpc.unary_unary_rpc_method_handler(call, request.FromString, type(answer).SerializeToString)
+
+        server = grpc.server(futures.ThreadPoolExecutor(2))
+        handlers = {name: handler(name, answer) for name, answer in answers.items()}
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
+        port = server.add_insecure_port("localhost:0")
+        server.start()
+        servers.append(server)
+        return f"localhost:{port}", asked
+
+    yield start
+    for server in servers:
+        server.stop(None).wait()

@@ -124,7 +124,7 @@ def test_calls_answer_as_those_of_the_other_client(server: RunningServer) -> Non
 
 def test_a_stream_is_an_async_iterator_of_verdicts(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framekeep.calls._PAGE_SIZE", 2)
-    monkeypatch.setattr("framekeep.aio.client._LISTED", 3)
+    monkeypatch.setattr("framekeep.aio.calls._LISTED", 3)
     scenes = [scene(number) for number in range(5)]
 
     async def ask() -> None:
@@ -276,6 +276,31 @@ def test_frames_are_sent_one_by_one(server: RunningServer) -> None:
             assert spans == [(1, START), (2, START + timedelta(seconds=2))]
 
     run(ask())
+
+
+def test_the_end_of_the_block_waits_for_the_verdicts_on_all_that_was_sent(start_breaking: StartBreaking) -> None:
+    breaking = start_breaking([], is_held=True)
+    seen: list[int] = []
+
+    async def ask() -> None:
+        async with (
+            aio.Client(breaking.address) as fk,
+            fk.open_stream(
+                "robot", memory="lab", create_memory=False, on_verdict=lambda verdict: seen.append(verdict.seq)
+            ) as session,
+        ):
+            for picture in plain_pictures(3):
+                await session.send(picture)
+            closing = asyncio.create_task(session.close())
+            while session.is_open:
+                await asyncio.sleep(0)
+            breaking.released.set()
+            await closing
+
+    run(ask())
+
+    assert seen == [0, 1, 2]
+    assert len(breaking.journal) == 3
 
 
 def test_tasks_may_send_side_by_side_with_those_that_read(server: RunningServer) -> None:

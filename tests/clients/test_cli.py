@@ -107,7 +107,7 @@ def test_a_query_says_when_something_was_last_seen(run: Run, lobby: str) -> None
     assert "Matches, most similar first" in result.stdout
     assert "Attention over 39 frames in 2 stays" in result.stdout
     [leaders] = [line for line in result.stdout.splitlines() if line.startswith("Largest weights: exemplars 1 (")]
-    weights = [float(weight) for weight in re.findall(r"\((\S+) %\)", leaders)]
+    weights = [float(weight) for weight in re.findall(r"\(<?(\S+) %\)", leaders)]
     assert weights[0] > weights[1]
     assert sum(weights) == pytest.approx(100, abs=0.11)
 

@@ -5,7 +5,7 @@ import pytest
 
 from framekeep.contact_sheet import draw_sheet
 from framekeep.errors import InvalidRequest
-from framekeep.lettering import draw_text, text_mask, text_width
+from framekeep.lettering import draw_text, shortened, text_mask, text_width
 from framekeep.memories import Exemplar
 from framekeep.picture_files import JpegEncoder
 from lettered import find
@@ -47,6 +47,15 @@ def test_letters_have_their_dots() -> None:
 @pytest.mark.parametrize("text", ["", "a", "12:34"])
 def test_the_width_of_a_text_is_that_of_its_dots(text: str) -> None:
     assert text_width(text, 3) == text_mask(text, 3).shape[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "shown"),
+    [("door", 4, "door"), ("front-door-camera-17", 12, "front..ra-17"), ("abcdef", 5, "ab..f"), ("", 4, "")],
+)
+def test_a_long_name_keeps_both_its_ends(text: str, most: int, shown: str) -> None:
+    assert shortened(text, most) == shown
+    assert len(shown) <= most
 
 
 def test_text_is_cut_off_at_the_edge() -> None:

@@ -4,7 +4,16 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from framekeep.answers import Answer, AttendedBlock, Attention, AttentionLevel, Match
+from framekeep.answers import Answer, Match
+from framekeep.attention import (
+    AttendedBlock,
+    AttendedStay,
+    Attention,
+    AttentionLevel,
+    ContextError,
+    ExplainedBlock,
+    Explanation,
+)
 from framekeep.documents import document_from
 from framekeep.verdicts import Rejection, Verdict, VerdictKind
 
@@ -24,13 +33,37 @@ def test_a_verdict_is_an_object_of_its_fields() -> None:
         "pts_repaired": True,
         "rejection": {"reason": "PICTURE_UNREADABLE", "message": "no"},
         "timings": None,
+        "context_vector": None,
     }
+
+
+def test_a_verdict_may_have_a_context_vector() -> None:
+    context = np.array([0.5, -0.25], np.float32)
+    verdict = Verdict(3, VerdictKind.NOVEL, None, 1, 1, TIME, False, None, None, context)  # noqa: FBT003
+
+    assert json.loads(json.dumps(document_from(verdict)))["context_vector"] == [0.5, -0.25]
 
 
 def test_an_answer_can_be_written_as_json() -> None:
     match = Match(1, 0.75, TIME, TIME, timedelta(seconds=1, microseconds=5), 2, 1, (), b"\xff\xd8")
-    level = AttentionLevel(1, (AttendedBlock(1, "door", 0, 1.0, TIME, TIME, 2),), 1)
-    attention = Attention(np.array([0.5, -0.25], np.float32), (level,), (), 2, 1, 1.0, 20.0)
+    block = AttendedBlock(1, "door", 0, 1.0, TIME, TIME, 2)
+    level = AttentionLevel(1, (block,), 1)
+    explained = ExplainedBlock(block, (), (AttendedStay(1, 0.75, 0.5, TIME, TIME, 2),))
+    attention = Attention(
+        context_vector=np.array([0.5, -0.25], np.float32),
+        levels=(level,),
+        exemplars=(),
+        frame_count=2,
+        stay_count=1,
+        effective_stays=1.0,
+        inverse_temperature=20.0,
+        context_error=ContextError(0.0, 0.04, 0.95),
+        unopened_share=0.0,
+        opened_stay_count=1,
+        vectors_read=1,
+        attention_version=None,
+        explanation=Explanation((explained,), (block,)),
+    )
 
     document = json.loads(json.dumps(document_from(Answer(True, 0.1, (match,), attention))))  # noqa: FBT003
 
@@ -38,6 +71,9 @@ def test_an_answer_can_be_written_as_json() -> None:
     assert document["matches"][0]["thumbnail"] == "/9g="
     assert document["attention"]["context_vector"] == [0.5, -0.25]
     assert document["attention"]["levels"][0]["blocks"][0]["stream"] == "door"
+    assert document["attention"]["context_error"] == {"reading": 0.0, "storing": 0.04, "confidence": 0.95}
+    [way] = document["attention"]["explanation"]["blocks"]
+    assert (way["block"]["stream"], way["stays"][0]["exemplar"], way["stays"][0]["weight"]) == ("door", 1, 0.75)
 
 
 def test_other_values_are_refused() -> None:

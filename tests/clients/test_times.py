@@ -59,3 +59,21 @@ def test_microseconds_are_rounded_once() -> None:
 )
 def test_times_are_read_as_utc_unless_a_zone_is_named(text: str, shown: str) -> None:
     assert times.shown_time(times.read_time(text)) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "2026-01-31 23:59:07.4"),
+        (0.01, "2026-01-31 23:59:07.4 to 23:59:07.5"),
+        (1.5, "2026-01-31 23:59:07.4 to 23:59:08.9"),
+        (52.51, "2026-01-31 23:59:07.4 to 2026-02-01 00:00:00.0"),
+        (60, "2026-01-31 23:59:07 to 2026-02-01 00:00:07"),
+        (86_400 * 365, "2026-01-31 23:59:07 to 2027-01-31 23:59:07"),
+    ],
+)
+def test_a_span_is_shown_as_short_as_it_can_be_read(seconds: float, shown: str) -> None:
+    start = datetime(2026, 1, 31, 23, 59, 7, 490_000, tzinfo=UTC)
+
+    assert times.shown_span(start, start + timedelta(seconds=seconds)) == shown
+    assert times.shown_span(start.astimezone(timezone(timedelta(hours=5))), start + timedelta(seconds=seconds)) == shown

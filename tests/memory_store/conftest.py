@@ -71,8 +71,9 @@ def told() -> Callable[[Memory], list[object]]:
 
     def told(memory: Memory) -> list[object]:
         view = memory.view(Scope())
-        means = np.concatenate(view.means)
-        stays = sorted((row, mean.tobytes()) for row, mean in zip(view.leaves.facts.table.tolist(), means, strict=True))
+        leaves = view.leaves()
+        means = np.concatenate(leaves.means)
+        stays = sorted((row, mean.tobytes()) for row, mean in zip(leaves.facts.table.tolist(), means, strict=True))
         facts = memory.facts()
         names = memory.stream_names()
         listing = memory.reading.exemplars(
@@ -80,7 +81,7 @@ def told() -> Callable[[Memory], list[object]]:
         )
         return [
             stays,
-            [sorted(nodes.frames.tolist()) for nodes in view.blocks],
+            [sorted(nodes.frames.tolist()) for nodes in view.levels()],
             (facts.contents.novel_frames, facts.contents.repeat_frames, facts.contents.rejected_frames),
             (facts.contents.counted_frames, facts.contents.stays, facts.contents.sightings, facts.contents.exemplars),
             (facts.contents.first_us, facts.contents.last_us, facts.contents.received_bytes, facts.policy),

@@ -194,8 +194,8 @@ def _expected_mean(frames: Sequence[Counted], everything: Sequence[Counted], exe
 def _rows(memory: Memory, scope: Scope) -> dict[tuple[int, int], tuple[tuple[int, ...], Embedding]]:
     """A view by stream and position: exemplar, frames, first and last time, and the mean."""
     view = memory.view(scope)
-    means = np.concatenate(view.means)
-    table = view.leaves.facts.table.tolist()
+    means = np.concatenate(view.leaves().means)
+    table = view.leaves().facts.table.tolist()
     return {(row[1], row[2]): (tuple(row[3:]), mean) for row, mean in zip(table, means, strict=True)}
 
 

@@ -81,9 +81,12 @@ def test_counts_times_and_means_of_both_are_put_together_exactly_and_distances_a
     assert (shown.frames, shown.start_us, shown.end_us, shown.restated) == (6, 0, 5 * MS, True)
     assert shown.largest_novelty == pytest.approx(cosine_distance(facing(10), facing(0)), abs=1e-9)
     view = memory.view(Scope())
-    assert (view.exemplar_ids.tolist(), view.counts.tolist()) == ([1], [6])
+    assert (view.leaves().facts.column("exemplar_id").tolist(), view.leaves().facts.column("frames").tolist()) == (
+        [1],
+        [6],
+    )
     mean = np.mean([facing(degrees) for degrees in seen], axis=0)
-    np.testing.assert_allclose(np.concatenate(view.means)[0], mean, atol=1e-7)
+    np.testing.assert_allclose(np.concatenate(view.leaves().means)[0], mean, atol=1e-7)
     np.testing.assert_array_equal(memory.embedding(1), facing(0))
     audit(memory, ledger)
 
@@ -144,7 +147,7 @@ def test_what_is_left_of_a_cut_sighting_is_joined_to_no_other(
 
     assert _shown(memory) == [(1, time, time, 1) for time in (0, 2, 3, 5, 6)]
     view = memory.view(Scope())
-    np.testing.assert_allclose(np.concatenate(view.means)[0], facing(0), atol=1e-7)
+    np.testing.assert_allclose(np.concatenate(view.leaves().means)[0], facing(0), atol=1e-7)
     audit(memory, ledger)
 
 

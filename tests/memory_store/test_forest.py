@@ -70,7 +70,7 @@ def rows(folder_with_many_stays: Path) -> list[tuple[int, int, int, int, int, in
 
 
 def _leaves(view: View) -> list[tuple[int, ...]]:
-    return [tuple(row[1:]) for row in view.leaves.facts.table.tolist()]
+    return [tuple(row[1:]) for row in view.leaves().facts.table.tolist()]
 
 
 def test_the_leaves_are_the_stays_of_the_journal(
@@ -78,7 +78,7 @@ def test_the_leaves_are_the_stays_of_the_journal(
 ) -> None:
     view = many.view(Scope())
 
-    means = np.concatenate(view.means)
+    means = np.concatenate(view.leaves().means)
     found = {leaf[:2]: (leaf[2:], mean.tobytes()) for leaf, mean in zip(_leaves(view), means, strict=True)}
     assert len(found) == len(rows) == 10_321
     assert found == {tuple(row[:2]): (tuple(row[2:6]), row[6]) for row in rows}
@@ -87,9 +87,9 @@ def test_the_leaves_are_the_stays_of_the_journal(
 def test_each_level_holds_a_hundredth_and_adds_up_to_what_lies_beneath(many: Memory) -> None:
     view = many.view(Scope())
 
-    assert [len(nodes.frames) for nodes in view.blocks] == [102 + 2 + 1, 2 + 1 + 1, 3]
+    assert [len(nodes.frames) for nodes in view.levels()] == [102 + 2 + 1, 2 + 1 + 1, 3]
     below = [(stream, position, frames, first, last) for stream, position, _, frames, first, last in _leaves(view)]
-    for level, nodes in enumerate(view.blocks):
+    for nodes in view.levels():
         expected: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
         for stream, index, *facts in below:
             expected.setdefault((stream, index // 100), []).append((facts[0], facts[1], facts[2]))
@@ -104,8 +104,6 @@ def test_each_level_holds_a_hundredth_and_adds_up_to_what_lies_beneath(many: Mem
             place: (sum(f for f, _, _ in facts), min(s for _, s, _ in facts), max(e for _, _, e in facts))
             for place, facts in expected.items()
         }
-        parents = view.parents[level].tolist()
-        assert [above[parent][:2] for parent in parents] == [(stream, index // 100) for stream, index, *_ in below]
         below = above
     assert {index for _, index, *_ in below} == {0}
 
@@ -117,22 +115,21 @@ def test_a_scope_leaves_whole_blocks_out_and_keeps_the_names_of_the_others(many:
     view = many.view(Scope(first_us=late[4], stream_ids=frozenset({loop})))
 
     assert sorted(leaf[1] for leaf in _leaves(view)) == list(range(10_050, 10_120))
-    assert [nodes.indices.tolist() for nodes in view.blocks] == [[100, 101], [1], [0]]
+    assert [nodes.indices.tolist() for nodes in view.levels()] == [[100, 101], [1], [0]]
 
 
 def test_a_stream_of_up_to_a_hundred_stays_is_one_block_and_the_next_stay_begins_another(many: Memory) -> None:
     full, brief = (many.view(Scope(stream_ids=frozenset({many.stream_id(name)}))) for name in ("full", "brief"))
 
-    assert [nodes.indices.tolist() for nodes in full.blocks] == [[0]]
-    assert [nodes.indices.tolist() for nodes in brief.blocks] == [[0, 1], [0]]
+    assert [nodes.indices.tolist() for nodes in full.levels()] == [[0]]
+    assert [nodes.indices.tolist() for nodes in brief.levels()] == [[0, 1], [0]]
 
 
 def test_an_empty_memory_has_no_stays_and_no_blocks(memory: Memory) -> None:
     view = memory.view(Scope())
 
-    assert len(view.counts) == len(view.exemplar_ids) == 0
-    assert [len(nodes.frames) for nodes in view.blocks] == [0]
-    assert [len(parents) for parents in view.parents] == [0]
+    assert len(view.leaves().facts.column("frames")) == len(view.exemplar_ids()) == 0
+    assert [len(nodes.frames) for nodes in view.levels()] == [0]
 
 
 @pytest.mark.parametrize("group", [1, 90, 1000])
@@ -144,7 +141,7 @@ def test_closed_blocks_do_not_change_and_what_comes_back_opens_a_new_stay(
     first, then = scenes[:100], [*scenes[99:130], *scenes[:60]]
     memory.remember(frames(session, list(first)))
     before = memory.view(Scope())
-    rows_before, means_before = before.leaves.facts.table.copy(), np.concatenate(before.means)
+    rows_before, means_before = before.leaves().facts.table, np.concatenate(before.leaves().means)
 
     outcomes = []
     for start in range(0, len(then), group):
@@ -153,11 +150,11 @@ def test_closed_blocks_do_not_change_and_what_comes_back_opens_a_new_stay(
 
     # The current scene, 99, still stands in the open block. Scene 100 closes that block.
     after = memory.view(Scope(last_us=99_000))
-    assert [after.counts.tolist()[position] for position in (0, 99)] == [1, 1]
+    assert [after.leaves().facts.column("frames").tolist()[position] for position in (0, 99)] == [1, 1]
     leaves = sorted(_leaves(memory.view(Scope())))
     assert [leaf[3] for leaf in leaves[:100]] == [1] * 99 + [2]
     assert [leaf[2] for leaf in leaves] == [*range(1, 101), *range(101, 131), *range(1, 61)]
     assert sum(isinstance(outcome, Repeat) for outcome in outcomes) == 61
     # What a reader was given does not change under it.
-    np.testing.assert_array_equal(before.leaves.facts.table, rows_before)
-    np.testing.assert_array_equal(np.concatenate(before.means), means_before)
+    np.testing.assert_array_equal(before.leaves().facts.table, rows_before)
+    np.testing.assert_array_equal(np.concatenate(before.leaves().means), means_before)

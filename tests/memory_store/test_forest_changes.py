@@ -44,6 +44,7 @@ class Plain:
             expected = (stay.stream_id, stay.position, stay.exemplar_id, len(frames), min(times), max(times))
             assert facts == expected
             np.testing.assert_allclose(mean, np.mean([vector for _, vector in frames], axis=0), atol=1e-6)
+        self._check_blocks(forest.snapshot(), {row[0] for row in table})
         for stream in (None, 1, 2, 3):
             of = [stay for stay in found if stream in (None, self.stays[stay].stream_id)]
             times = [time for stay in of for time, _ in self.frames[stay]]
@@ -51,6 +52,47 @@ class Plain:
             assert (totals.stays, totals.frames) == (len(of), len(times))
             if times:
                 assert (totals.first_us, totals.last_us) == (min(times), max(times))
+
+    def _check_blocks(self, snapshot: Snapshot, there: set[int]) -> None:
+        """Closed blocks are what is left of all but the last block of each stream; their rows lead to their stays.
+
+        Of some that lost all their stays there is an empty one: of those that lost them when they were closed already.
+        """
+        beneath: dict[tuple[int, int], list[int]] = {}
+        for stay in sorted(self.stays.values(), key=lambda stay: stay.position):
+            beneath.setdefault((stay.stream_id, stay.position // forest_module.BLOCK_SIZE), []).append(stay.id)
+        last = {stream: max(index for of, index in beneath if of == stream) for stream, _ in beneath}
+        closed = {key: stays for key, stays in beneath.items() if key[1] < last[key[0]]}
+        blocks = snapshot.blocks
+        keys = list(zip(*(blocks.column(name).tolist() for name in ("stream_id", "index")), strict=True))
+        assert len(set(keys)) == len(keys)
+        assert {key for key, stays in closed.items() if there & set(stays)} <= set(keys) <= closed.keys()
+        for place, row in enumerate(blocks.table.tolist()):
+            left = [stay for stay in closed[row[0], row[1]] if stay in there]
+            rows = blocks.chosen(np.array([place])).rows()
+            assert snapshot.facts_of(rows).column("stay_id").tolist() == left
+            frames = [frame for stay in left for frame in self.frames[stay]]
+            times = [time for time, _ in frames]
+            assert row[3:5] == [len(left), len(frames)]
+            if frames:
+                assert row[5:] == [min(times), max(times)]
+                mean = np.mean([vector for _, vector in frames], axis=0)
+                np.testing.assert_allclose(blocks.means[place], mean, atol=1e-6)
+        rows = np.sort(blocks.rows())
+        assert set(snapshot.facts_of(rows).column("stay_id").tolist()) == {
+            stay for stays in closed.values() for stay in stays if stay in there
+        }
+        self._check_rows(snapshot, rows)
+
+    def _check_rows(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> None:
+        """Stays are the same however they are read; frames are added up within each piece of closed stays."""
+        means, frames = snapshot.read(rows)
+        upside_down, table = snapshot.stays_of(rows[::-1])
+        np.testing.assert_array_equal(means, upside_down[::-1])
+        assert frames.tolist() == table[::-1, 4].tolist() == [len(self.frames[stay]) for stay in table[::-1, 0]]
+        assert len(snapshot.cumulative) == len(snapshot.tables) - 1
+        for cumulative, of in zip(snapshot.cumulative, snapshot.tables[:-1], strict=True):
+            assert cumulative.tolist() == np.cumsum(of[:, 4]).tolist()
 
 
 def _sighting(stay: Stay, frames: list[tuple[int, NDArray[np.float64]]]) -> Sighting:
@@ -61,7 +103,9 @@ def _sighting(stay: Stay, frames: list[tuple[int, NDArray[np.float64]]]) -> Sigh
 
 
 def _bits(snapshot: Snapshot) -> tuple[bytes, ...]:
-    return (*(part.tobytes() for part in snapshot.means), *(part.tobytes() for part in snapshot.tables))
+    parts: list[NDArray[np.generic]] = [*snapshot.means, *snapshot.tables, *snapshot.cumulative]
+    parts += [snapshot.blocks.table, snapshot.blocks.means]
+    return tuple(part.tobytes() for part in parts)
 
 
 @given(seed=st.integers(0, 2**32 - 1))
@@ -81,9 +125,18 @@ def test_changed_stays_are_sums_of_what_is_left_and_what_readers_hold_does_not_c
                 _change(forest, plain, chance)
             plain.check(forest)
             snapshot = forest.snapshot()
+            if held and snapshot.generation == held[-1][0].generation:
+                _check_same_rows(held[-1][0], snapshot)
             held.append((snapshot, _bits(snapshot)))
         for snapshot, bits in held:
             assert _bits(snapshot) == bits
+
+
+def _check_same_rows(before: Snapshot, after: Snapshot) -> None:
+    """Within a generation closed stays keep their rows and blocks their numbers."""
+    rows = before.blocks.rows()
+    np.testing.assert_array_equal(before.facts_of(rows).table, after.facts_of(rows).table)
+    np.testing.assert_array_equal(before.blocks.table, after.blocks.since(0, len(before.blocks)).table)
 
 
 def _grow(forest: Forest, plain: Plain, positions: dict[int, int], chance: np.random.Generator) -> None:

@@ -62,7 +62,7 @@ def test_nothing_within_the_range_is_seen_any_more_and_the_rest_is_as_it_was(
     assert counts == ForgottenCounts(frames=2, sightings=1, exemplars=1, recentred=0)
     assert _shown(memory) == [(1, 0, 1, 2), (3, 4, 5, 2)]
     assert [memory.exemplar_at("door", time * MS) for time in (0, 1, 2, 3, 4)] == [1, 1, 1, 1, 3]
-    assert memory.view(Scope(2 * MS, 3 * MS)).counts.tolist() == []
+    assert memory.view(Scope(2 * MS, 3 * MS)).leaves().facts.column("frames").tolist() == []
     assert [found.exemplar_id for found in memory.nearest(facing(90), memory.view(Scope()), 9)] == [1, 3]
     with pytest.raises(ExemplarNotFound):
         memory.sightings(2, Scope())
@@ -92,8 +92,8 @@ def test_both_ends_of_the_range_are_forgotten_and_what_a_sighting_has_beyond_the
     assert [first.largest_novelty, second.largest_novelty] == [outcome.novelty for outcome in away]  # type: ignore[union-attr]
     assert (first.restated, second.restated) == (False, False)
     view = memory.view(Scope())
-    assert view.counts.tolist() == [5]
-    np.testing.assert_allclose(np.concatenate(view.means)[0], facing(0), atol=1e-7)
+    assert view.leaves().facts.column("frames").tolist() == [5]
+    np.testing.assert_allclose(np.concatenate(view.leaves().means)[0], facing(0), atol=1e-7)
     audit(memory, ledger)
 
 

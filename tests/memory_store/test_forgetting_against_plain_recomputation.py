@@ -115,7 +115,7 @@ class Life:
 
     def forget(self, scope: Scope) -> None:
         self.ledger.forget(self.memory, scope)
-        assert self.memory.view(scope).counts.sum() == 0
+        assert self.memory.view(scope).leaves().facts.column("frames").sum() == 0
 
     def compact(self, threshold: float) -> None:
         before = self.memory.facts().contents.exemplars

@@ -142,7 +142,10 @@ def test_a_view_is_taken_again_if_what_it_reads_is_forgotten_meanwhile(
 
     view = memory.view(Scope(1 * MS, 2 * MS))
 
-    assert (view.exemplar_ids.tolist(), view.counts.tolist()) == ([2], [1])
+    assert (view.leaves().facts.column("exemplar_id").tolist(), view.leaves().facts.column("frames").tolist()) == (
+        [2],
+        [1],
+    )
 
 
 def test_everything_at_once_from_several_threads_ends_with_every_frame_accounted_for(

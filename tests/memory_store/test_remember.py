@@ -51,10 +51,10 @@ def test_a_scene_seen_again_has_a_new_sighting_and_its_old_stay(
         (1, 1_003_000, 1_003_000, 1),
     ]
     view = memory.view(Scope())
-    assert view.exemplar_ids.tolist() == [1, 2]
-    assert view.counts.tolist() == [3, 1]
+    assert view.leaves().facts.column("exemplar_id").tolist() == [1, 2]
+    assert view.leaves().facts.column("frames").tolist() == [3, 1]
     mean = (facing(0) + facing(5) + facing(10)) / 3
-    np.testing.assert_allclose(np.concatenate(view.means)[0], mean, atol=1e-7)
+    np.testing.assert_allclose(np.concatenate(view.leaves().means)[0], mean, atol=1e-7)
 
 
 def test_a_frame_stays_with_its_current_exemplar_even_if_another_is_nearer(
@@ -103,7 +103,7 @@ def test_one_picture_shown_by_two_streams_in_one_group_is_stored_once(
     ]
     assert memory.facts().contents.exemplars == 1
     assert memory.stream_facts("hall").contents.exemplars == 0
-    assert sorted(memory.view(Scope()).counts.tolist()) == [1, 2]
+    assert sorted(memory.view(Scope()).leaves().facts.column("frames").tolist()) == [1, 2]
     facts, shown = memory.sightings(1, Scope())
     assert (facts.frames, facts.sightings, {sighting.stream for sighting in shown}) == (3, 2, {"door", "hall"})
 
@@ -146,7 +146,7 @@ def test_a_stream_of_rejected_frames_only_has_counts_and_no_times(memory: Memory
 
     assert (contents.rejected_frames, contents.counted_frames, contents.stays) == (5, 0, 0)
     assert (contents.first_us, contents.last_us) == (None, None)
-    assert len(memory.view(Scope()).counts) == 0
+    assert len(memory.view(Scope()).leaves().facts.column("frames")) == 0
 
 
 def test_no_frames_change_nothing(memory: Memory) -> None:
@@ -223,7 +223,7 @@ def test_a_sighting_that_has_grown_long_is_followed_by_another_of_the_same_stay(
         (1, start + 3_000, start + 5_000, 3),
         (1, start + 6_000, start + 7_000, 2),
     ]
-    assert memory.view(Scope()).counts.tolist() == [8]
+    assert memory.view(Scope()).leaves().facts.column("frames").tolist() == [8]
 
 
 def test_two_sessions_of_one_stream_keep_their_own_sightings_and_share_stays(
@@ -237,7 +237,10 @@ def test_two_sessions_of_one_stream_keep_their_own_sightings_and_share_stays(
 
     assert _whole(memory, "door") == [(1, 0, 2_000, 3), (1, 500, 500, 1), (2, 1_500, 1_500, 1), (1, 2_500, 2_500, 1)]
     view = memory.view(Scope())
-    assert (view.exemplar_ids.tolist(), view.counts.tolist()) == ([1, 2], [5, 1])
+    assert (view.leaves().facts.column("exemplar_id").tolist(), view.leaves().facts.column("frames").tolist()) == (
+        [1, 2],
+        [5, 1],
+    )
 
 
 def test_frames_out_of_sequence_are_refused_and_nothing_of_their_group_is_kept(

@@ -118,7 +118,7 @@ def test_an_open_block_of_exactly_a_hundred_stays_is_closed_by_the_next_one_afte
     session = memory.open_session("door", "run-1", Clock.SESSION, 0)
     memory.remember(frames(session, [scenes[0], scenes[100], scenes[1]]))
 
-    facts = memory.view(Scope()).leaves.facts
+    facts = memory.view(Scope()).leaves().facts
     stays = zip(
         facts.column("position").tolist(),
         facts.column("exemplar_id").tolist(),

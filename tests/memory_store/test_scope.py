@@ -25,8 +25,13 @@ def a_b_a(memory: Memory, facing: Facing, frames: Frames) -> Memory:
 
 def _told(memory: Memory, scope: Scope) -> dict[int, tuple[int, list[float]]]:
     """By exemplar, the count and the mean of its only stay."""
-    view = memory.view(scope)
-    rows = zip(view.exemplar_ids.tolist(), view.counts.tolist(), np.concatenate(view.means), strict=True)
+    leaves = memory.view(scope).leaves()
+    rows = zip(
+        leaves.facts.column("exemplar_id").tolist(),
+        leaves.facts.column("frames").tolist(),
+        np.concatenate(leaves.means),
+        strict=True,
+    )
     return {exemplar: (count, mean.tolist()) for exemplar, count, mean in rows}
 
 
@@ -58,13 +63,13 @@ def test_both_ends_of_a_range_are_included(a_b_a: Memory, facing: Facing) -> Non
 def test_a_range_between_frames_or_before_them_or_upside_down_is_empty(a_b_a: Memory) -> None:
     for scope in (Scope(1_001, 1_999), Scope(last_us=-1), Scope(first_us=6_001), Scope(4_000, 2_000)):
         view = a_b_a.view(scope)
-        assert (len(view.counts), len(np.concatenate(view.means))) == (0, 0)
+        assert (len(view.leaves().facts.column("frames")), len(np.concatenate(view.leaves().means))) == (0, 0)
         assert a_b_a.nearest(a_b_a.embedding(1), view, 5) == []
 
 
 def test_the_ends_of_time_can_be_asked_for(a_b_a: Memory) -> None:
     assert sum(count for count, _ in _told(a_b_a, Scope(EARLIEST_US, LATEST_US)).values()) == 7
-    assert a_b_a.view(Scope(LATEST_US, LATEST_US)).counts.tolist() == []
+    assert a_b_a.view(Scope(LATEST_US, LATEST_US)).leaves().facts.column("frames").tolist() == []
 
 
 def test_streams_are_told_apart(a_b_a: Memory, facing: Facing, frames: Frames) -> None:
@@ -75,8 +80,10 @@ def test_streams_are_told_apart(a_b_a: Memory, facing: Facing, frames: Frames) -
 
     assert _told(a_b_a, Scope(stream_ids=frozenset({hall_id}))) == {2: (1, _mean(facing, 91))}
     assert _told(a_b_a, Scope(2_000, 3_000, frozenset({door_id}))) == {2: (2, _mean(facing, 90, 95))}
-    assert a_b_a.view(Scope(stream_ids=frozenset())).counts.tolist() == []
-    assert sorted(a_b_a.view(Scope(stream_ids=frozenset({door_id, hall_id}))).counts.tolist()) == [1, 2, 5]
+    assert a_b_a.view(Scope(stream_ids=frozenset())).leaves().facts.column("frames").tolist() == []
+    assert sorted(
+        a_b_a.view(Scope(stream_ids=frozenset({door_id, hall_id}))).leaves().facts.column("frames").tolist()
+    ) == [1, 2, 5]
 
 
 def test_only_exemplars_within_the_scope_are_found_nearest(a_b_a: Memory, facing: Facing) -> None:
@@ -104,11 +111,11 @@ def test_counts_as_of_a_time_stay_while_the_sighting_then_on_screen_goes_on(
 ) -> None:
     session = memory.open_session("door", "run-1", Clock.SESSION, 0)
     memory.remember(frames(session, [facing(0), facing(10)]))
-    before = memory.view(Scope(last_us=1_000)).counts.tolist()
+    before = memory.view(Scope(last_us=1_000)).leaves().facts.column("frames").tolist()
 
     memory.remember(frames(session, [facing(20)], first_seq=2))
 
-    assert memory.view(Scope(last_us=1_000)).counts.tolist() == before == [2]
+    assert memory.view(Scope(last_us=1_000)).leaves().facts.column("frames").tolist() == before == [2]
 
 
 def test_an_old_file_that_arrives_late_is_cut_by_its_own_times(memory: Memory, facing: Facing, frames: Frames) -> None:

@@ -23,7 +23,7 @@ def data(tmp_path: Path) -> Path:
     store = MemoryStore(tmp_path, MemoryStoreConfig())
     for name, retention in (("kept", None), ("limited", Retention(max_exemplars=9)), ("forgetting", None)):
         store.create(name, "encoder", DIMENSION, None, retention)
-    store.get("forgetting")._journal.begin_forgetting(Scope(0, 9))
+    store.get("forgetting")._journal.begin_forgetting(Scope(0, 9), learned=True)
     store.close()
     return tmp_path
 

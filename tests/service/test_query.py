@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from encoder.backbone import DIMENSION
 from framekeep.v1 import video_memory_pb2 as pb
 from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
+from memory_store.records import Clock, Encoded
 from serving import RunningServer
 from talking import frames, ingest, raw, reason, scene
 
@@ -41,24 +42,34 @@ def at(stream: str, frame: int) -> Timestamp:
 def plain_attention(
     stub: VideoMemoryServiceStub, counted: dict[str, range], query: np.ndarray, beta: float
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Softmax over stays with counts, from the pictures that were sent; stays are whole within `counted`."""
-    means, counts, streams = [], [], []
+    """Softmax over stays as the contract has it, from the pictures that were sent; stays are whole within `counted`.
+
+    Taken to be spread evenly over 32 directions, the frames of a stay have the variance v along the query. Those that
+    attention prefers lie towards it.
+    """
+    tilted, logs, streams = [], [], []
     for stream, places in counted.items():
         encoded = embeddings(stub, [raw(scene(SHOWN[stream][place], brightness=place)) for place in places])
         for number in sorted({SHOWN[stream][place] for place in places}):
-            rows = [row for row, place in enumerate(places) if SHOWN[stream][place] == number]
-            means.append(encoded[rows].mean(0))
-            counts.append(len(rows))
+            frames = encoded[[row for row, place in enumerate(places) if SHOWN[stream][place] == number]]
+            mean = frames.mean(0)
+            across = beta * (query - (query @ mean) / (mean @ mean) * mean)
+            spread = max(0.0, 1 - float(mean @ mean)) / 32 if len(frames) > 1 else 0.0
+            variance = spread * float(across @ across)
+            assert variance <= 2 * np.log(len(frames))  # else it would be more than they can hold
+            logs.append(np.log(len(frames)) + beta * float(query @ mean) + variance / 2)
+            tilted.append(mean + spread * across)
             streams.append(stream)
-    logits = np.log(counts) + beta * (np.array(means) @ query)
-    weights = np.exp(logits - logits.max())
+    weights = np.exp(np.array(logs) - max(logs))
     weights /= weights.sum()
     by_stream = {stream: float(weights[[s == stream for s in streams]].sum()) for stream in counted}
-    return weights @ np.array(means), by_stream
+    return weights @ np.array(tilted), by_stream
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, 10.0, 50.0, 100.0])
-def test_attention_is_softmax_over_stays_with_counts(stub: VideoMemoryServiceStub, filled: str, beta: float) -> None:
+def test_attention_is_softmax_over_stays_that_allows_for_the_spread_of_their_frames(
+    stub: VideoMemoryServiceStub, filled: str, beta: float
+) -> None:
     picture = raw(scene(2, brightness=3))
     [query] = embeddings(stub, [picture])
     expected, by_stream = plain_attention(stub, {name: range(len(shown)) for name, shown in SHOWN.items()}, query, beta)
@@ -70,6 +81,110 @@ def test_attention_is_softmax_over_stays_with_counts(stub: VideoMemoryServiceStu
     assert {block.stream[-1]: block.weight for block in level.blocks} == pytest.approx(by_stream, abs=1e-5)
     assert (answer.frame_count, answer.stay_count, answer.inverse_temperature) == (13, 6, beta)
     assert sum(exemplar.weight for exemplar in answer.exemplars) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("beta", [1.0, 20.0, 100.0])
+def test_an_answer_tells_how_far_it_may_be_from_attention_over_every_frame(
+    stub: VideoMemoryServiceStub, filled: str, beta: float
+) -> None:
+    picture = raw(scene(3, brightness=2))
+    [query] = embeddings(stub, [picture])
+    shown = [scene(number, brightness=place) for name in SHOWN for place, number in enumerate(SHOWN[name])]
+    frames_seen = embeddings(stub, [raw(pixels) for pixels in shown]).astype(np.float64)
+    masses = np.exp(beta * (frames_seen @ query))
+    expected = masses @ frames_seen / masses.sum()
+
+    answer = stub.Query(pb.QueryRequest(memory=filled, picture=picture, inverse_temperature=beta)).attention
+
+    away = np.linalg.norm(np.array(answer.context_vector.values) - expected) / np.linalg.norm(expected)
+    error = answer.context_error
+    assert (error.reading, error.confidence) == (0, 0.95)  # all six stays were opened
+    assert 0 < away <= error.storing < 0.1
+    assert (answer.opened_stay_count, answer.vectors_read, answer.unopened_share) == (6, 6, 0)
+
+
+def test_how_much_to_read_makes_no_difference_where_there_is_little(stub: VideoMemoryServiceStub, filled: str) -> None:
+    asked = {
+        "nothing": pb.QueryRequest(memory=filled, picture=raw(scene(1))),
+        "exact": pb.QueryRequest(memory=filled, picture=raw(scene(1)), exact=True),
+        "few stays": pb.QueryRequest(memory=filled, picture=raw(scene(1)), max_stays=1000),
+        "a small error": pb.QueryRequest(memory=filled, picture=raw(scene(1)), max_reading_error=1e-9),
+        "any error": pb.QueryRequest(memory=filled, picture=raw(scene(1)), max_reading_error=1),
+    }
+
+    answers = {name: stub.Query(request).SerializeToString(deterministic=True) for name, request in asked.items()}
+
+    assert answers == dict.fromkeys(asked, answers["nothing"])
+
+
+def test_a_large_memory_is_read_in_part_unless_everything_is_asked_for(
+    server: RunningServer, stub: VideoMemoryServiceStub, memory: str
+) -> None:
+    """Some 2,500 stays, sent to the store itself: encoding so many pictures would take long."""
+    drawn = np.random.default_rng(1).normal(size=(300, DIMENSION))
+    scenes = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float16).astype(np.float32)
+    kept = server.store.get("m")
+    session = kept.open_session("a", "00000000-0000-0000-0000-000000000001", Clock.SESSION, 10**12)
+    for start in range(0, 2500, 500):
+        shown = [(seq, scenes[seq % 300]) for seq in range(start, start + 500)]
+        kept.remember([Encoded(session.id, seq, 1000 * seq, None, 1, seen, lambda: b"jpeg") for seq, seen in shown])
+    subject = pb.Embedding(values=scenes[7] + scenes[8])
+
+    def ask(**how: object) -> pb.Attention:
+        request = pb.QueryRequest(memory=memory, embedding=subject, inverse_temperature=10, **how)  # type: ignore[arg-type]
+        return stub.Query(request).attention
+
+    in_part, again, exact, precise = (
+        ask(max_stays=1000),
+        ask(max_stays=1000),
+        ask(exact=True, max_stays=1000),
+        ask(max_stays=1000, max_reading_error=1e-6),
+    )
+
+    assert in_part.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
+    assert in_part.stay_count == exact.stay_count == exact.opened_stay_count == precise.opened_stay_count == 2500
+    assert 500 < in_part.opened_stay_count <= in_part.vectors_read < 1500
+    assert (exact.context_error.reading, precise.context_error.reading) == (0, 0)
+    assert exact.context_vector == precise.context_vector
+    contexts = [np.array(answer.context_vector.values) for answer in (in_part, exact)]
+    away = np.linalg.norm(contexts[0] - contexts[1]) / np.linalg.norm(contexts[1])
+    assert 0 < away <= in_part.context_error.reading
+    assert in_part.effective_stays == pytest.approx(exact.effective_stays, rel=0.5)
+    assert 0 < in_part.unopened_share < 1
+    assert [level.block_count for level in in_part.levels] == [1, 25]
+
+
+def test_the_way_down_to_the_exemplars_is_told_if_it_is_asked_for(stub: VideoMemoryServiceStub, filled: str) -> None:
+    request = pb.QueryRequest(memory=filled, picture=raw(scene(3)), inverse_temperature=5, explain=True, top=9)
+
+    answer = stub.Query(request).attention
+
+    [level] = answer.levels
+    explanation = answer.explanation
+    assert [explained.block for explained in explanation.blocks] == list(level.blocks)
+    # Stream `b` was filmed later.
+    assert [block.stream for block in explanation.blocks_of_stays] == [f"{filled}/streams/{name}" for name in "ab"]
+    assert sorted(explanation.blocks_of_stays, key=lambda block: -block.weight) == list(level.blocks)
+    [query] = embeddings(stub, [raw(scene(3))])
+    weights: dict[str, float] = {}
+    for explained in explanation.blocks:
+        assert (explained.level, len(explained.blocks)) == (1, 0)
+        stream = explained.block.stream[-1]
+        assert [stay.weight for stay in explained.stays] == sorted((s.weight for s in explained.stays), reverse=True)
+        assert 0 < sum(stay.weight for stay in explained.stays) <= explained.block.weight + 1e-9
+        for stay in explained.stays:
+            number = int(stay.exemplar.rpartition("/")[2])
+            places = [place for place, shown in enumerate(SHOWN[stream]) if shown == number]
+            seen = embeddings(stub, [raw(scene(number, brightness=place)) for place in places]).mean(0)
+            assert stay.similarity == pytest.approx(float(seen @ query / np.linalg.norm(seen)), abs=1e-4)
+            assert (stay.start_time, stay.end_time) == (at(stream, places[0]), at(stream, places[-1]))
+            assert stay.frame_count == len(places)
+            weights[stay.exemplar] = weights.get(stay.exemplar, 0) + stay.weight
+    assert {exemplar.exemplar for exemplar in answer.exemplars} >= weights.keys()
+    by_exemplar = {exemplar.exemplar: exemplar.weight for exemplar in answer.exemplars}
+    assert all(weight <= by_exemplar[exemplar] + 1e-9 for exemplar, weight in weights.items())
+    request.explain = False
+    assert not stub.Query(request).attention.HasField("explanation")
 
 
 def test_a_match_tells_when_and_how_often_it_was_seen(stub: VideoMemoryServiceStub, filled: str) -> None:
@@ -97,10 +212,16 @@ def test_what_was_never_seen_is_said_to_be_so(stub: VideoMemoryServiceStub, fill
 
 
 def test_an_empty_memory_is_no_error(stub: VideoMemoryServiceStub, memory: str) -> None:
-    answer = stub.Query(pb.QueryRequest(memory=memory, picture=raw(scene(1))))
+    answer = stub.Query(pb.QueryRequest(memory=memory, picture=raw(scene(1)), explain=True, exact=True))
 
     assert (answer.seen, len(answer.matches), answer.HasField("attention")) == (False, 0, False)
     assert answer.novelty_threshold == 0.1
+
+
+def test_where_nothing_passes_the_filter_nothing_is_attended_to(stub: VideoMemoryServiceStub, filled: str) -> None:
+    answer = stub.Query(pb.QueryRequest(memory=filled, picture=raw(scene(1)), as_of=at("a", -1), explain=True))
+
+    assert (answer.seen, len(answer.matches), answer.HasField("attention")) == (False, 0, False)
 
 
 def test_a_stream_filter_counts_only_what_it_showed(stub: VideoMemoryServiceStub, filled: str) -> None:
@@ -235,6 +356,28 @@ BAD_QUESTIONS: dict[str, tuple[pb.QueryRequest, str]] = {
         "INVALID_FIELD",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_stays", 999),
+        ("max_stays", 1),
+        ("max_stays", -1),
+        ("max_reading_error", 0.0),
+        ("max_reading_error", -0.1),
+        ("max_reading_error", 1.001),
+        ("max_reading_error", float("nan")),
+    ],
+)
+def test_how_much_to_read_must_make_sense(stub: VideoMemoryServiceStub, filled: str, field: str, value: float) -> None:
+    question = pb.QueryRequest(memory=filled, picture=raw(scene(1)), exact=True)
+    setattr(question, field, value)
+
+    with pytest.raises(grpc.RpcError) as error:
+        stub.Query(question)
+
+    assert reason(error.value) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", {"field": field})
 
 
 @pytest.mark.parametrize("fault", BAD_QUESTIONS)

@@ -15,19 +15,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from framekeep import aio
-    from framekeep.answers import (
-        Answer,
+    from framekeep.answers import Answer, Clock, Match, Sighting
+    from framekeep.attention import (
         AttendedBlock,
         AttendedExemplar,
+        AttendedStay,
         Attention,
         AttentionLevel,
-        Clock,
-        Match,
-        Sighting,
+        ContextError,
+        ExplainedBlock,
+        Explanation,
+        FittedAttention,
     )
     from framekeep.client import Client
     from framekeep.errors import (
         AlreadyExists,
+        AttentionVersionNotFound,
         Conflict,
         EncoderMismatch,
         ExemplarNotFound,
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from framekeep.memories import Compacted, Contents, Exemplar, Forgotten, Memory, Retention, Stream
     from framekeep.memory_files import MemoryFile
     from framekeep.push import PushSession
+    from framekeep.questions import ContextQuery
     from framekeep.server_info import Limits, ServerInfo
     from framekeep.sources import SourceFrame
     from framekeep.verdicts import Rejection, StreamSummary, Timings, Verdict, VerdictKind
@@ -82,19 +86,22 @@ else:
 
 
 _HOMES = {
-    "answers": {
-        "Answer",
+    "answers": {"Answer", "Clock", "Match", "Sighting"},
+    "attention": {
         "AttendedBlock",
         "AttendedExemplar",
+        "AttendedStay",
         "Attention",
         "AttentionLevel",
-        "Clock",
-        "Match",
-        "Sighting",
+        "ContextError",
+        "ExplainedBlock",
+        "Explanation",
+        "FittedAttention",
     },
     "client": {"Client"},
     "errors": {
         "AlreadyExists",
+        "AttentionVersionNotFound",
         "Conflict",
         "EncoderMismatch",
         "ExemplarNotFound",
@@ -128,6 +135,7 @@ _HOMES = {
     "memories": {"Compacted", "Contents", "Exemplar", "Forgotten", "Memory", "Retention", "Stream"},
     "memory_files": {"MemoryFile"},
     "push": {"PushSession"},
+    "questions": {"ContextQuery"},
     "server_info": {"Limits", "ServerInfo"},
     "sources": {"SourceFrame"},
     "verdicts": {"Rejection", "StreamSummary", "Timings", "Verdict", "VerdictKind"},
@@ -139,16 +147,23 @@ __all__ = [
     "Answer",
     "AttendedBlock",
     "AttendedExemplar",
+    "AttendedStay",
     "Attention",
     "AttentionLevel",
+    "AttentionVersionNotFound",
     "Client",
     "Clock",
     "Compacted",
     "Conflict",
     "Contents",
+    "ContextError",
+    "ContextQuery",
     "EncoderMismatch",
     "Exemplar",
     "ExemplarNotFound",
+    "ExplainedBlock",
+    "Explanation",
+    "FittedAttention",
     "ForeverRun",
     "Forgotten",
     "FramekeepError",

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
+from framekeep.attention import AttendedBlock, Attention, ContextError
 from framekeep.memories import Embedding
 
 
@@ -90,83 +91,6 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class AttendedBlock:
-    """A block of the hierarchy and its share of the attention."""
-
-    level: int
-    """1: a block of stays; 2: a block of those; and so on."""
-
-    stream: str
-    """The stream it belongs to."""
-
-    index: int
-    """Its place among the blocks of its level and stream, from 0."""
-
-    weight: float
-    """Its share of the total mass, in [0, 1]."""
-
-    start_time: datetime
-    """Capture time of the earliest frame beneath, within the filter, UTC."""
-
-    end_time: datetime
-    """Capture time of the latest frame beneath, within the filter, UTC."""
-
-    frame_count: int
-    """Frames beneath, within the filter."""
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionLevel:
-    """The blocks of one level of the hierarchy."""
-
-    level: int
-    """1: blocks of stays; 2: blocks of those; and so on."""
-
-    blocks: tuple[AttendedBlock, ...]
-    """Those with the largest weights, largest first."""
-
-    block_count: int
-    """How many blocks the level has within the filter."""
-
-
-@dataclass(frozen=True, slots=True)
-class AttendedExemplar:
-    """An exemplar and its share of the attention."""
-
-    exemplar: int
-    """The id of the exemplar."""
-
-    weight: float
-    """Its share of the total mass, in [0, 1]."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """What hierarchical attention returns for a query."""
-
-    context_vector: Embedding = field(repr=False, compare=False)
-    """float32 [D]: the mean over the past, weighted by attention; not of unit length. Left out of comparisons."""
-
-    levels: tuple[AttentionLevel, ...]
-    """Levels from the top down; the last holds blocks of stays."""
-
-    exemplars: tuple[AttendedExemplar, ...]
-    """The exemplars with the largest weights, largest first."""
-
-    frame_count: int
-    """Frames that were attended to."""
-
-    stay_count: int
-    """Stays that were read."""
-
-    effective_stays: float
-    """exp(entropy) of the weights of the stays: how many of them, in effect, the answer rests on."""
-
-    inverse_temperature: float
-    """The inverse temperature that was used."""
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What a memory says about its past."""
 
@@ -186,6 +110,11 @@ class Answer:
     def context_vector(self) -> Embedding | None:
         """float32 [D]: the mean over the past, weighted by attention; None if nothing passes the filter."""
         return None if self.attention is None else self.attention.context_vector
+
+    @property
+    def context_error(self) -> ContextError | None:
+        """How far the context vector may be off; None if nothing passes the filter, or if the server does not say."""
+        return None if self.attention is None else self.attention.context_error
 
     @property
     def blocks(self) -> tuple[AttendedBlock, ...]:

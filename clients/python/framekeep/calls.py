@@ -1,4 +1,4 @@
-"""The calls that ask a server something and get an answer: short names and plain values in, the contract behind it."""
+"""The calls that ask a server for what it holds: short names and plain values in, the contract behind it."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -6,15 +6,14 @@ from typing import overload
 
 import numpy as np
 from google.protobuf.field_mask_pb2 import FieldMask
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from framekeep import converters, names
-from framekeep.answers import Answer, Sighting
+from framekeep.answers import Sighting
 from framekeep.connection import Connection
 from framekeep.errors import AlreadyExists, InvalidRequest
 from framekeep.memories import Exemplar, Memory, Retention, Stream
 from framekeep.pictures import Image, batches, picture_from
-from framekeep.questions import Moment, question_from
 from framekeep.server_info import ServerInfo
 from framekeep.times import range_from
 from framekeep.v1 import video_memory_pb2 as pb
@@ -26,7 +25,7 @@ _THRESHOLD = FieldMask(paths=["novelty_threshold"])
 
 
 class Calls:
-    """All of a client that is no stream. Safe for several threads."""
+    """The calls about memories, their streams and what they hold. Safe for several threads."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -203,70 +202,6 @@ class Calls:
             answer = self._connection.call(self._stub.Encode, pb.EncodeRequest(pictures=batch))
             rows += [converters.embedding_from(embedding) for embedding in answer.embeddings]
         return np.stack(rows)
-
-    def query(
-        self,
-        memory: str,
-        *,
-        image: Image | None = None,
-        embedding: ArrayLike | None = None,
-        exemplar: int | None = None,
-        moment: Moment | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        streams: Sequence[str] = (),
-        as_of: datetime | None = None,
-        inverse_temperature: float | None = None,
-        top: int = 5,
-        thumbnails: bool = False,
-    ) -> Answer:
-        """Ask a memory about its past, with exactly one subject.
-
-        Args:
-            memory: the memory to ask.
-            image: what this picture shows: a path, bytes of a JPEG, PNG or WebP file, or pixels.
-            embedding: [D], for instance from `encode`; scaled to unit length.
-            exemplar: what the exemplar of this id stands for.
-            moment: what a stream showed at an instant: its last frame at or before it.
-            since: only frames captured from then on count.
-            until: only frames captured before then count.
-            streams: only frames of these streams count; empty: of all.
-            as_of: only frames captured at or before then count, as if the memory had been asked then.
-            inverse_temperature: how sharply attention prefers the similar, in [0, 10000]; None: 20.
-            top: how many matches, exemplars by weight, and blocks a level to return; 1 to 1,000.
-            thumbnails: return the thumbnails of the matches too.
-
-        Returns:
-            The answer; from an empty memory, or if nothing passes the filter, one with `seen` false.
-
-        Raises:
-            MomentNotFound: the stream showed nothing at or before that time.
-            SourceError: the image is a file that cannot be used.
-
-        Example:
-            >>> fk.stream("lobby.mp4", memory="lobby").run().frames
-            30
-            >>> answer = fk.query("lobby", image="person.jpg", top=1)
-            >>> answer.seen, answer.matches[0].exemplar, answer.matches[0].frame_count
-            (True, 2, 10)
-            >>> fk.query("lobby", image=picture).seen
-            False
-        """
-        question = question_from(
-            memory,
-            image=image,
-            embedding=embedding,
-            exemplar=exemplar,
-            moment=moment,
-            since=since,
-            until=until,
-            streams=streams,
-            as_of=as_of,
-            inverse_temperature=inverse_temperature,
-            top=top,
-            thumbnails=thumbnails,
-        )
-        return converters.answer_from(self._connection.call(self._stub.Query, question))
 
     def exemplars(
         self, memory: str, *, newest_first: bool = True, thumbnails: bool = False, embeddings: bool = False

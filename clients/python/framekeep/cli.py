@@ -11,6 +11,7 @@ from framekeep.commands.encode import encode
 from framekeep.commands.evaluate import evaluate
 from framekeep.commands.exemplars import exemplars
 from framekeep.commands.export import export, import_
+from framekeep.commands.fit import feedback, fit
 from framekeep.commands.forget import compact, forget
 from framekeep.commands.memories import memories
 from framekeep.commands.query import query
@@ -65,7 +66,7 @@ def main(ctx: click.Context, address: str) -> None:
 
 
 for _command in (
-    *(stream, query, exemplars, timeline, evaluate, encode),
+    *(stream, query, exemplars, timeline, evaluate, encode, fit, feedback),
     *(memories, forget, compact, export, import_, backup, restore),
 ):
     main.add_command(_command)

@@ -18,6 +18,7 @@ from framekeep.forever import ForeverRun
 from framekeep.ingest import StreamRun
 from framekeep.locations import Location, Pictures, may_be_live, source_from, stream_name_of
 from framekeep.push import PushSession
+from framekeep.questions import ContextQuery
 from framekeep.session import SessionTerms, Transport
 from framekeep.upkeep import Upkeep
 from framekeep.verdicts import Verdict
@@ -53,6 +54,7 @@ class Streams(Upkeep):
         stall_s: float = STALL_S,
         create_memory: bool = True,
         novelty_threshold: float | None = None,
+        context: ContextQuery | None = None,
         transport: Transport = "raw",
         reconnect_s: float = RECONNECT_S,
     ) -> StreamRun:
@@ -71,6 +73,7 @@ class Streams(Upkeep):
             stall_s: for live URLs and cameras: after how long without a frame they count as lost.
             create_memory: create the memory if it does not exist.
             novelty_threshold: of the memory if it is created now, in (0, 2]; None: the default of the server.
+            context: what to ask attention with each frame, for `Verdict.context_vector`; None: nothing.
             transport: `raw` pixels, or `jpeg` for slow networks.
             reconnect_s: how long to try to reconnect without a verdict; 0: not at all.
 
@@ -98,6 +101,7 @@ class Streams(Upkeep):
                 session_id=names.checked_session_id(session_id or uuid4()),
                 clock=opened.clock,
                 start_time=start_time or opened.start_time,
+                context=context,
                 transport=transport,
                 reconnect_s=reconnect_s,
             )
@@ -121,6 +125,7 @@ class Streams(Upkeep):
         stall_s: float = STALL_S,
         create_memory: bool = True,
         novelty_threshold: float | None = None,
+        context: ContextQuery | None = None,
         transport: Transport = "raw",
     ) -> ForeverRun:
         """Prepare to stream a source for ever; iterating over what is returned does so.
@@ -139,6 +144,7 @@ class Streams(Upkeep):
             stall_s: as there.
             create_memory: as there.
             novelty_threshold: as there.
+            context: as there.
             transport: as there.
         """
         may_come_back = may_be_live(source)
@@ -159,6 +165,7 @@ class Streams(Upkeep):
                 file_times=file_times,
                 stall_s=stall_s,
                 create_memory=False,
+                context=context,
                 transport=transport,
                 reconnect_s=math.inf,
             )
@@ -175,6 +182,7 @@ class Streams(Upkeep):
         on_verdict: Callable[[Verdict], object] | None = None,
         create_memory: bool = True,
         novelty_threshold: float | None = None,
+        context: ContextQuery | None = None,
         transport: Transport = "raw",
         reconnect_s: float = RECONNECT_S,
     ) -> PushSession:
@@ -187,6 +195,7 @@ class Streams(Upkeep):
                 What it raises ends the session.
             create_memory: create the memory if it does not exist.
             novelty_threshold: of the memory if it is created now, in (0, 2]; None: the default of the server.
+            context: what to ask attention with each frame, for `Verdict.context_vector`; None: nothing.
             transport: `raw` pixels, or `jpeg` for slow networks.
             reconnect_s: how long to try to reconnect without a verdict; 0: not at all.
 
@@ -207,6 +216,7 @@ class Streams(Upkeep):
             session_id=str(uuid4()),
             clock=Clock.SOURCE,
             start_time=None,
+            context=context,
             transport=transport,
             reconnect_s=reconnect_s,
         )

@@ -5,16 +5,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from framekeep.answers import (
-    Answer,
-    AttendedBlock,
-    AttendedExemplar,
-    Attention,
-    AttentionLevel,
-    Clock,
-    Match,
-    Sighting,
-)
+from framekeep.answers import Clock, Sighting
 from framekeep.errors import InvalidRequest, ServerError, error_from_status
 from framekeep.memories import Compacted, Contents, Embedding, Exemplar, Forgotten, Memory, Retention, Stream
 from framekeep.names import exemplar_id, memory_name, stream_name
@@ -65,6 +56,7 @@ def memory_from(message: pb.Memory) -> Memory:
         retention=retention_from(message.retention),
         contents=contents_from(message.contents),
         etag=message.etag,
+        attention_version=message.attention_version or None,
     )
 
 
@@ -184,6 +176,7 @@ def verdict_from(message: pb.Verdict) -> Verdict:
         pts_repaired=message.pts_repaired,
         rejection=_rejection_from(message) if kind is VerdictKind.REJECTED else None,
         timings=_timings_from(message.timings) if message.HasField("timings") else None,
+        context_vector=embedding_from(message.context_vector) if message.HasField("context_vector") else None,
     )
 
 
@@ -217,61 +210,3 @@ def _clock_from(value: int) -> Clock:
         if value == known:
             return clock
     raise ServerError(f"expected the clock SESSION or SOURCE, got {value}")
-
-
-def answer_from(message: pb.QueryResponse) -> Answer:
-    """The answer to a query."""
-    return Answer(
-        seen=message.seen,
-        novelty_threshold=message.novelty_threshold,
-        matches=tuple(_match_from(match) for match in message.matches),
-        attention=_attention_from(message.attention) if message.HasField("attention") else None,
-    )
-
-
-def _match_from(message: pb.Match) -> Match:
-    return Match(
-        exemplar=exemplar_id(message.exemplar),
-        similarity=message.similarity,
-        first_time=time_from(message.first_time),
-        last_time=time_from(message.last_time),
-        total_duration=duration_from(message.total_duration_us),
-        frame_count=message.frame_count,
-        sighting_count=message.sighting_count,
-        sightings=tuple(sighting_from(sighting) for sighting in message.sightings),
-        thumbnail=message.thumbnail or None,
-    )
-
-
-def _attention_from(message: pb.Attention) -> Attention:
-    return Attention(
-        context_vector=embedding_from(message.context_vector),
-        levels=tuple(_level_from(level) for level in message.levels),
-        exemplars=tuple(
-            AttendedExemplar(exemplar=exemplar_id(attended.exemplar), weight=attended.weight)
-            for attended in message.exemplars
-        ),
-        frame_count=message.frame_count,
-        stay_count=message.stay_count,
-        effective_stays=message.effective_stays,
-        inverse_temperature=message.inverse_temperature,
-    )
-
-
-def _level_from(message: pb.AttentionLevel) -> AttentionLevel:
-    return AttentionLevel(
-        level=message.level,
-        blocks=tuple(
-            AttendedBlock(
-                level=message.level,
-                stream=stream_name(block.stream),
-                index=block.index,
-                weight=block.weight,
-                start_time=time_from(block.start_time),
-                end_time=time_from(block.end_time),
-                frame_count=block.frame_count,
-            )
-            for block in message.blocks
-        ),
-        block_count=message.block_count,
-    )

@@ -53,6 +53,10 @@ class MomentNotFound(NotFound):
     """The stream showed nothing at or before that time."""
 
 
+class AttentionVersionNotFound(NotFound):
+    """The memory has no such version of attention, or it was fitted to what came after `as_of`."""
+
+
 class AlreadyExists(FramekeepError):
     """The name is taken; nothing was changed."""
 
@@ -156,6 +160,7 @@ _BY_REASON: Mapping[str, type[FramekeepError]] = MappingProxyType(
         "INTERNAL": ServerError,
         "TOO_MANY_MEMORIES": TooManyMemories,
         "TOO_MANY_STREAMS": TooManyStreams,
+        "ATTENTION_VERSION_NOT_FOUND": AttentionVersionNotFound,
     }
 )
 

@@ -58,6 +58,7 @@ _GLYPHS = {
     "-": "0000001F000000",
     "_": "0000000000001F",
     "+": "0004041F040400",
+    "<": "02040810080402",
     "/": "00010204081000",
     "#": "0A0A1F0A1F0A0A",
     "%": "18190204081303",
@@ -69,6 +70,14 @@ _GLYPHS = {
 def text_width(text: str, scale: int) -> int:
     """Pixels from the left edge of the first letter to the right edge of the last."""
     return scale * (_ADVANCE * len(text) - 1) if text else 0
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many letters: `front-d..cam-17` keeps both ends, since long names tend to differ in either."""
+    if len(text) <= most:
+        return text
+    head = (most - 1) // 2
+    return f"{text[:head]}..{text[len(text) - (most - 2 - head) :]}"
 
 
 def text_mask(text: str, scale: int) -> NDArray[np.bool_]:

@@ -106,6 +106,9 @@ class Memory:
     etag: str
     """Changes with every change of the threshold and of the retention."""
 
+    attention_version: str | None
+    """The newest version of attention that was fitted to it; None: none was kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:

@@ -74,6 +74,7 @@ def print_memory(memory: Memory, streams: Sequence[Stream]) -> None:
         ("threshold", f"{memory.novelty_threshold:g} (policy revision {memory.policy_revision})"),
         ("retention", _shown_retention(memory.retention)),
         ("encoder", f"{memory.encoder_version}, {memory.dimension} floats an embedding"),
+        ("attention", f"fitted, version {memory.attention_version}" if memory.attention_version else "plain"),
         ("created", shown_time(memory.create_time)),
         *_contents_rows(memory.contents),
     ]

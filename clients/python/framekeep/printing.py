@@ -6,15 +6,12 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from framekeep.answers import Answer, Sighting
+from framekeep.answers import Sighting
 from framekeep.evaluation import Evaluation, Trial
 from framekeep.memories import Exemplar
 from framekeep.tables import facts_of, print_table, shown_duration, shown_size, table_of
 from framekeep.times import shown_time
 from framekeep.verdicts import StreamSummary
-
-_LEADERS = 5
-"""Exemplars named beside the attention: more would not fit into a line."""
 
 
 def print_summary(summary: StreamSummary) -> None:
@@ -40,59 +37,6 @@ def print_summary(summary: StreamSummary) -> None:
         if not number.startswith("0 "):
             rows.append((name, number))
     print_table(facts_of(rows))
-
-
-def print_answer(answer: Answer) -> None:
-    """When something was last seen, the matches, and the blocks that drew the attention."""
-    click.echo(_verdict_on(answer))
-    if answer.matches:
-        click.echo("\nMatches, most similar first")
-        table = table_of("exemplar", "novelty", "first seen", "last seen", "total", "sightings", "frames")
-        for match in answer.matches:
-            table.add_row(
-                str(match.exemplar),
-                f"{match.novelty:.4f}",
-                shown_time(match.first_time),
-                shown_time(match.last_time),
-                shown_duration(match.total_duration),
-                f"{match.sighting_count:,}",
-                f"{match.frame_count:,}",
-            )
-        print_table(table)
-    if answer.attention is not None:
-        attention = answer.attention
-        click.echo(
-            f"\nAttention over {attention.frame_count:,} frames in {attention.stay_count:,} stays "
-            f"(in effect {attention.effective_stays:.1f}) at inverse temperature {attention.inverse_temperature:g}"
-        )
-        leaders = attention.exemplars[:_LEADERS]
-        shares = ", ".join(f"{leader.exemplar} ({100 * leader.weight:.1f} %)" for leader in leaders)
-        click.echo(f"Largest weights: exemplar{'' if len(leaders) == 1 else 's'} {shares}")
-        table = table_of("level", "stream", "block", "weight", "from", "to", "frames")
-        for block in answer.blocks:
-            table.add_row(
-                str(block.level),
-                block.stream,
-                str(block.index),
-                f"{100 * block.weight:.1f} %",
-                shown_time(block.start_time),
-                shown_time(block.end_time),
-                f"{block.frame_count:,}",
-            )
-        print_table(table)
-
-
-def _verdict_on(answer: Answer) -> str:
-    if not answer.matches:
-        return "never seen (nothing within the filter)"
-    best = answer.matches[0]
-    if not answer.seen:
-        return (
-            f"never seen (nearest exemplar {best.exemplar} at novelty {best.novelty:.4f}, "
-            f"threshold {answer.novelty_threshold:g})"
-        )
-    times = "once" if best.sighting_count == 1 else f"{best.sighting_count:,} times"
-    return f"last seen {shown_time(best.last_time)}, {times}, total {shown_duration(best.total_duration)}"
 
 
 def print_exemplars(exemplars: Sequence[Exemplar], *, total: int) -> None:

@@ -29,6 +29,7 @@ from framekeep.names import stream_resource
 from framekeep.patience import Patience
 from framekeep.picture_files import JpegEncoder
 from framekeep.pictures import picture_bytes, raw_picture
+from framekeep.questions import ContextQuery
 from framekeep.sources import CompressedFrame, SourceFrame
 from framekeep.times import timestamp_from
 from framekeep.v1 import video_memory_pb2 as pb
@@ -63,6 +64,9 @@ class SessionTerms:
     """For the clock SESSION: capture time of presentation time 0, with time zone; None: the server's time of the first
     opening."""
 
+    context: ContextQuery | None
+    """What attention is asked with each frame; None: nothing."""
+
     transport: Transport
     """How pictures travel."""
 
@@ -92,6 +96,7 @@ class SessionTerms:
             session_id=self.session_id,
             clock=pb.CAPTURE_CLOCK_SESSION if is_session_clock else pb.CAPTURE_CLOCK_SOURCE,
             start_time=None if start_time is None else timestamp_from(start_time),
+            context=None if self.context is None else self.context.message(),
         )
 
 

@@ -1,10 +1,12 @@
-"""Tables for terminals and pipes, and numbers in the form that fits into their cells."""
+"""Tables and trees for terminals and pipes, and numbers in the form that fits into their cells."""
 
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import ROUND_CEILING, Context, Decimal
 
 from rich.console import Console
 from rich.table import Table
+from rich.tree import Tree
 
 _PIPE_COLUMNS = 200
 """Width of tables that do not go to a terminal: wide enough that no cell is folded."""
@@ -19,9 +21,11 @@ _NUMBERS = frozenset(
 )
 """Columns that stand to the right."""
 
+_TWO_DIGITS_UP = Context(prec=2, rounding=ROUND_CEILING)
 
-def print_table(table: Table) -> None:
-    """Print it on standard output, as wide as the terminal; without one, without folding."""
+
+def print_table(table: Table | Tree) -> None:
+    """Print a table or a tree on standard output, as wide as the terminal; without one, without folding."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_PIPE_COLUMNS)
@@ -61,6 +65,17 @@ def shown_age(age: timedelta) -> str:
         if age and not age % length:
             return f"{age // length} {unit}"
     return f"{age.total_seconds():g} s"
+
+
+def shown_share(share: float) -> str:
+    """`20.1 %`; `<0.1 %` where that would be 0.0 % although it is more."""
+    return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def shown_bound(share: float) -> str:
+    """`0.62 %`: a share that something is at most, to two digits, and never rounded down."""
+    percent = 100 * Decimal(repr(share))
+    return f"{float(_TWO_DIGITS_UP.create_decimal(percent)):g} %"
 
 
 def shown_size(size_bytes: int) -> str:

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from framekeep.errors import InvalidRequest
 from framekeep.v1 import video_memory_pb2 as pb
 
-_MICROSECOND = timedelta(microseconds=1)
+_MICROSECOND, _MINUTE = timedelta(microseconds=1), timedelta(minutes=1)
 
 
 def timestamp_from(time: datetime) -> Timestamp:
@@ -72,3 +72,16 @@ def shown_time(time: datetime) -> str:
     """`2026-01-31T05:06:07.5Z`: ISO 8601 in UTC, to the microsecond, without trailing zeros."""
     text = time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     return text.rstrip("0").rstrip(".") + "Z"
+
+
+def shown_span(start: datetime, end: datetime) -> str:
+    """`2026-01-31 05:06:07 to 05:07:40`: UTC, to be read and not parsed; the date again only where it is another.
+
+    Within a minute to tenths of a second, which are cut off, not rounded; once only where both ends are the same.
+    """
+    length = len("2026-01-31 05:06:07.5" if end - start < _MINUTE else "2026-01-31 05:06:07")
+    times = (time.astimezone(UTC).replace(tzinfo=None) for time in (start, end))
+    first, last = (time.isoformat(" ", timespec="microseconds")[:length] for time in times)
+    if first == last:
+        return first
+    return f"{first} to {last[11:] if first[:10] == last[:10] else last}"

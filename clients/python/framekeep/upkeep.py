@@ -10,7 +10,7 @@ from typing import BinaryIO
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from framekeep import converters, names
-from framekeep.calls import Calls
+from framekeep.asking import Asking
 from framekeep.errors import FramekeepError, InvalidRequest, ServerError, TransferError
 from framekeep.memories import Compacted, Forgotten, Memory, Retention
 from framekeep.memory_files import CHUNK_BYTES, Location, MemoryFile, Progress, opened, written_whole
@@ -18,7 +18,7 @@ from framekeep.times import range_from
 from framekeep.v1 import video_memory_pb2 as pb
 
 
-class Upkeep(Calls):
+class Upkeep(Asking):
     """The calls of a client, with those that look after memories. Safe for several threads."""
 
     def export_memory(

@@ -1,8 +1,10 @@
 """What becomes of the frames of a session: a verdict each, and the sum of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+
+from framekeep.memories import Embedding
 
 
 class VerdictKind(Enum):
@@ -76,6 +78,11 @@ class Verdict:
 
     timings: Timings | None
     """Where its time went; None for a verdict answered from the journal."""
+
+    context_vector: Embedding | None = field(default=None, repr=False, compare=False)
+    """float32 [D], not of unit length: what attention gives for the frame over all that was on disk before the write
+    that holds it. None if the session did not ask for it, while the memory was empty, for REJECTED, and for a verdict
+    answered from the journal. Left out of comparisons."""
 
 
 @dataclass(frozen=True, slots=True)

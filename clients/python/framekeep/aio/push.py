@@ -181,9 +181,10 @@ class PushSession:
             FramekeepError: the session ended early, and frames without a verdict may not have been stored.
         """
         session = self._opened
-        self._cancel()
         try:
-            if session is not None and not self._workers.is_closed:
+            if session is None:
+                self._cancel()
+            elif not self._workers.is_closed:
                 close = partial(session.close, flush=flush)
                 await self._workers.run(close, cancel=partial(session.begin_close, flush=False))
         finally:

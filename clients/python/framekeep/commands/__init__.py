@@ -6,6 +6,7 @@ __all__ = [
     "evaluate",
     "exemplars",
     "export",
+    "fit",
     "forget",
     "memories",
     "parameters",

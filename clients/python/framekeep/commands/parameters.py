@@ -48,6 +48,33 @@ def size_bytes(text: str) -> int:
     return int(found[3]) if found[3] else round(float(found[1]) * _SIZES[found[2]])
 
 
+def share(text: str) -> float:
+    """A share in (0, 1] from the command line."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text)
+    if found:
+        number = float(found[1]) / 100 if found[2] else float(found[1])
+        if 0 < number <= 1:
+            return number
+    raise click.BadParameter(f"expected a share above 0 and at most 1, such as 0.01 or 1%, got {text!r}")
+
+
+def subject_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--image`, `--exemplar` and `--at`, with their help; `require_one_subject` checks them."""
+    for option in (
+        click.option("--at", metavar="STREAM TIME", type=(str, instant), help="What a stream showed at a time."),
+        click.option("--exemplar", metavar="ID", type=click.IntRange(min=1), help="What this exemplar stands for."),
+        click.option("--image", metavar="FILE", type=PICTURE_FILE, help="What this JPEG, PNG or WebP picture shows."),
+    ):
+        command = option(command)
+    return command
+
+
+def require_one_subject(*subjects: object) -> None:
+    """Refuse none and several of `--image`, `--exemplar` and `--at`."""
+    if sum(subject is not None for subject in subjects) != 1:
+        raise click.UsageError("expected exactly one of --image, --exemplar and --at")
+
+
 def retention_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--max-age`, `--max-exemplars` and `--max-bytes`, with their help."""
     for option in (

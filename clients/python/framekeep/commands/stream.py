@@ -16,6 +16,7 @@ from framekeep.ingest import StreamRun
 from framekeep.locations import Location
 from framekeep.printing import print_summary
 from framekeep.progress import progress_of
+from framekeep.questions import ContextQuery
 from framekeep.session import Transport
 
 
@@ -52,6 +53,9 @@ from framekeep.session import Transport
     "--jpeg", is_flag=True, help="Send JPEG files instead of raw pixels: a seventh of the bytes, not quite exact."
 )
 @click.option("--threshold", type=float, help="Novelty threshold in (0, 2], used only if the memory is created now.")
+@click.option(
+    "--context", is_flag=True, help="With --json: print with each frame what attention gives for it, as a vector."
+)
 @json_option
 @click.pass_obj
 def stream(
@@ -68,6 +72,7 @@ def stream(
     file_times: bool,
     jpeg: bool,
     threshold: float | None,
+    context: bool,
     as_json: bool,
 ) -> None:
     """Stream SOURCE into a memory.
@@ -77,6 +82,8 @@ def stream(
 
     Prints what became of its frames; with --json a line for each frame as it is decided, and a summary.
     """
+    if context and not as_json:
+        raise click.UsageError("expected --json with --context, since a summary has no vectors")
     location: Location = int(source) if source.isdecimal() else source
     transport: Transport = "jpeg" if jpeg else "raw"
     with raised_on_sigterm(), Client(address) as client:
@@ -91,6 +98,7 @@ def stream(
             file_times=file_times,
             stall_s=stall_s,
             novelty_threshold=threshold,
+            context=ContextQuery() if context else None,
             transport=transport,
         )
         # Ending by a signal is how a run for ever is meant to end.

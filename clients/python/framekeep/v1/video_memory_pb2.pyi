@@ -100,6 +100,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: there are as many memories as the server takes."""
     ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 25
     """RESOURCE_EXHAUSTED: the memory has as many streams as the server takes."""
+    ERROR_REASON_ATTENTION_VERSION_NOT_FOUND: _ErrorReason.ValueType  # 26
+    """NOT_FOUND: the memory has no such version of attention, or it was fitted to what came after `as_of`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, or a frame was rejected; the comment names the status it comes with."""
@@ -156,6 +158,8 @@ ERROR_REASON_TOO_MANY_MEMORIES: ErrorReason.ValueType  # 24
 """RESOURCE_EXHAUSTED: there are as many memories as the server takes."""
 ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 25
 """RESOURCE_EXHAUSTED: the memory has as many streams as the server takes."""
+ERROR_REASON_ATTENTION_VERSION_NOT_FOUND: ErrorReason.ValueType  # 26
+"""NOT_FOUND: the memory has no such version of attention, or it was fitted to what came after `as_of`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _PixelFormat:
@@ -321,6 +325,7 @@ class Memory(_message.Message):
     CONTENTS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     RETENTION_FIELD_NUMBER: _builtins.int
+    ATTENTION_VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`memories/{memory}`"""
     novelty_threshold: _builtins.float
@@ -333,6 +338,8 @@ class Memory(_message.Message):
     """The record of the threshold in force; verdicts name it. Output only."""
     etag: _builtins.str
     """Changes with every change of the fields that can be updated: `novelty_threshold` and `retention`."""
+    attention_version: _builtins.str
+    """The newest version of attention that was fitted to it; empty: none. Output only."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -357,10 +364,11 @@ class Memory(_message.Message):
         contents: Global___Contents | None = ...,
         etag: _builtins.str = ...,
         retention: Global___Retention | None = ...,
+        attention_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "contents", b"contents", "create_time", b"create_time", "novelty_threshold", b"novelty_threshold", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "contents", b"contents", "create_time", b"create_time", "dimension", b"dimension", "encoder_version", b"encoder_version", "etag", b"etag", "name", b"name", "novelty_threshold", b"novelty_threshold", "policy_revision", b"policy_revision", "retention", b"retention"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "attention_version", b"attention_version", "contents", b"contents", "create_time", b"create_time", "dimension", b"dimension", "encoder_version", b"encoder_version", "etag", b"etag", "name", b"name", "novelty_threshold", b"novelty_threshold", "policy_revision", b"policy_revision", "retention", b"retention"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__novelty_threshold: _TypeAlias = _typing.Literal["novelty_threshold"]  # noqa: Y015
     _WhichOneofArgType__novelty_threshold: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold"]  # noqa: Y015
@@ -1216,6 +1224,7 @@ class IngestOpening(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     CLOCK_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
     stream: _builtins.str
     """`memories/{memory}/streams/{stream}`. The memory must exist; the stream is created if it is new."""
     session_id: _builtins.str
@@ -1228,6 +1237,10 @@ class IngestOpening(_message.Message):
         Ignored when a session is opened again.
         """
 
+    @_builtins.property
+    def context(self) -> Global___ContextRequest:
+        """Return with each verdict what attention gives for its frame; unset: do not."""
+
     def __init__(
         self,
         *,
@@ -1235,14 +1248,43 @@ class IngestOpening(_message.Message):
         session_id: _builtins.str = ...,
         clock: Global___CaptureClock.ValueType = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
+        context: Global___ContextRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "session_id", b"session_id", "start_time", b"start_time", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "context", b"context", "session_id", b"session_id", "start_time", b"start_time", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IngestOpening: _TypeAlias = IngestOpening  # noqa: Y015
+
+@_typing.final
+class ContextRequest(_message.Message):
+    """The context that a session asks for with each of its frames."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVERSE_TEMPERATURE_FIELD_NUMBER: _builtins.int
+    ATTENTION_VERSION_FIELD_NUMBER: _builtins.int
+    inverse_temperature: _builtins.float
+    """As in a query. Unset: 20."""
+    attention_version: _builtins.str
+    """As in a query; `latest` is what it is when the session is opened."""
+    def __init__(
+        self,
+        *,
+        inverse_temperature: _builtins.float | None = ...,
+        attention_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "inverse_temperature", b"inverse_temperature"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "attention_version", b"attention_version", "inverse_temperature", b"inverse_temperature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__inverse_temperature: _TypeAlias = _typing.Literal["inverse_temperature"]  # noqa: Y015
+    _WhichOneofArgType__inverse_temperature: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__inverse_temperature) -> _WhichOneofReturnType__inverse_temperature | None: ...
+
+Global___ContextRequest: _TypeAlias = ContextRequest  # noqa: Y015
 
 @_typing.final
 class IngestFrames(_message.Message):
@@ -1504,6 +1546,7 @@ class Verdict(_message.Message):
     PTS_REPAIRED_FIELD_NUMBER: _builtins.int
     REJECTION_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    CONTEXT_VECTOR_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """The frame."""
     kind: Global___Verdict.Kind.ValueType
@@ -1528,6 +1571,13 @@ class Verdict(_message.Message):
     def timings(self) -> Global___Timings:
         """Where its time went; unset for a verdict answered from the journal."""
 
+    @_builtins.property
+    def context_vector(self) -> Global___Embedding:
+        """If the opening asked for it: what attention gives for the frame over all that was on disk before the write that
+        holds it; never what came later. Unset while the memory is empty, for REJECTED, and for a verdict answered from the
+        journal. D floats, not of unit length.
+        """
+
     def __init__(
         self,
         *,
@@ -1540,10 +1590,11 @@ class Verdict(_message.Message):
         pts_repaired: _builtins.bool = ...,
         rejection: _status_pb2.Status | None = ...,
         timings: Global___Timings | None = ...,
+        context_vector: Global___Embedding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_novelty", b"_novelty", "capture_time", b"capture_time", "novelty", b"novelty", "rejection", b"rejection", "timings", b"timings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_novelty", b"_novelty", "capture_time", b"capture_time", "context_vector", b"context_vector", "novelty", b"novelty", "rejection", b"rejection", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty", b"_novelty", "capture_time", b"capture_time", "exemplar", b"exemplar", "kind", b"kind", "novelty", b"novelty", "policy_revision", b"policy_revision", "pts_repaired", b"pts_repaired", "rejection", b"rejection", "seq", b"seq", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty", b"_novelty", "capture_time", b"capture_time", "context_vector", b"context_vector", "exemplar", b"exemplar", "kind", b"kind", "novelty", b"novelty", "policy_revision", b"policy_revision", "pts_repaired", b"pts_repaired", "rejection", b"rejection", "seq", b"seq", "timings", b"timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__novelty: _TypeAlias = _typing.Literal["novelty"]  # noqa: Y015
     _WhichOneofArgType__novelty: _TypeAlias = _typing.Literal["_novelty", b"_novelty"]  # noqa: Y015
@@ -1698,18 +1749,38 @@ class QueryRequest(_message.Message):
     INVERSE_TEMPERATURE_FIELD_NUMBER: _builtins.int
     TOP_FIELD_NUMBER: _builtins.int
     INCLUDE_THUMBNAILS_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    MAX_READING_ERROR_FIELD_NUMBER: _builtins.int
+    MAX_STAYS_FIELD_NUMBER: _builtins.int
+    ATTENTION_VERSION_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
     """`memories/{memory}`"""
     exemplar: _builtins.str
     """`memories/{memory}/exemplars/{id}`: what this exemplar stands for."""
     inverse_temperature: _builtins.float
     """How sharply attention prefers the similar: weights go with exp(inverse_temperature x similarity).
-    In [0, 10000]; unset: 20.
+    In [0, 10000]; unset: 20. Fitted attention has inverse temperatures of its own.
     """
     top: _builtins.int
     """How many matches, exemplars by weight, and blocks a level to return; 0: 5. At most 1,000."""
     include_thumbnails: _builtins.bool
     """Return the thumbnails of the matches too."""
+    exact: _builtins.bool
+    """Open every stay, however long it takes: reading adds no error then, and the next two fields do not matter."""
+    max_reading_error: _builtins.float
+    """Read on until the error of reading (`ContextError.reading`) is estimated to be at most this, as a share of the
+    context vector's length; in (0, 1]. Unset: open about `max_stays`. Everything is opened if need be.
+    """
+    max_stays: _builtins.int
+    """Stays to open, about, at first; 0: 18,000. What has no more than twice as many is read whole. At least 1,000."""
+    attention_version: _builtins.str
+    """Empty: plain attention. `latest`: the newest fitted version that `as_of` allows, plain attention if there is none.
+    Else a version from FitAttention; NOT_FOUND (ATTENTION_VERSION_NOT_FOUND) if the memory does not have it, or if it
+    was fitted to what came after `as_of`.
+    """
+    explain: _builtins.bool
+    """Return the way from the top of the hierarchy down to the exemplars too (`Attention.explanation`)."""
     @_builtins.property
     def picture(self) -> Global___Picture:
         """What this picture shows."""
@@ -1748,17 +1819,26 @@ class QueryRequest(_message.Message):
         inverse_temperature: _builtins.float | None = ...,
         top: _builtins.int = ...,
         include_thumbnails: _builtins.bool = ...,
+        exact: _builtins.bool = ...,
+        max_reading_error: _builtins.float | None = ...,
+        max_stays: _builtins.int = ...,
+        attention_version: _builtins.str = ...,
+        explain: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "as_of", b"as_of", "embedding", b"embedding", "exemplar", b"exemplar", "inverse_temperature", b"inverse_temperature", "moment", b"moment", "picture", b"picture", "subject", b"subject", "time_range", b"time_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "_max_reading_error", b"_max_reading_error", "as_of", b"as_of", "embedding", b"embedding", "exemplar", b"exemplar", "inverse_temperature", b"inverse_temperature", "max_reading_error", b"max_reading_error", "moment", b"moment", "picture", b"picture", "subject", b"subject", "time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "as_of", b"as_of", "embedding", b"embedding", "exemplar", b"exemplar", "include_thumbnails", b"include_thumbnails", "inverse_temperature", b"inverse_temperature", "memory", b"memory", "moment", b"moment", "picture", b"picture", "streams", b"streams", "subject", b"subject", "time_range", b"time_range", "top", b"top"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "_max_reading_error", b"_max_reading_error", "as_of", b"as_of", "attention_version", b"attention_version", "embedding", b"embedding", "exact", b"exact", "exemplar", b"exemplar", "explain", b"explain", "include_thumbnails", b"include_thumbnails", "inverse_temperature", b"inverse_temperature", "max_reading_error", b"max_reading_error", "max_stays", b"max_stays", "memory", b"memory", "moment", b"moment", "picture", b"picture", "streams", b"streams", "subject", b"subject", "time_range", b"time_range", "top", b"top"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__inverse_temperature: _TypeAlias = _typing.Literal["inverse_temperature"]  # noqa: Y015
     _WhichOneofArgType__inverse_temperature: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__max_reading_error: _TypeAlias = _typing.Literal["max_reading_error"]  # noqa: Y015
+    _WhichOneofArgType__max_reading_error: _TypeAlias = _typing.Literal["_max_reading_error", b"_max_reading_error"]  # noqa: Y015
     _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["picture", "embedding", "exemplar", "moment"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__inverse_temperature) -> _WhichOneofReturnType__inverse_temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_reading_error) -> _WhichOneofReturnType__max_reading_error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
 
@@ -1928,10 +2008,13 @@ Global___Sighting: _TypeAlias = Sighting  # noqa: Y015
 
 @_typing.final
 class Attention(_message.Message):
-    """What hierarchical attention returns for a query. Each stay has the mass
-      frame count x exp(inverse_temperature x similarity of its mean to the subject);
-    a block has the mass of what lies beneath; weights are shares of the total mass. All blocks are opened, so the
-    weights are those of one softmax over all stays.
+    """What hierarchical attention returns for a query. With k the subject times the inverse temperature, a stay of m frames
+    with mean mu has the mass
+      m exp(k.mu + g),
+    that of its frames at their mean, and g for their spread around it: with the variance v of k.x over the frames x of
+    the stay, estimated from its mean alone, g = v / 2, at most what m frames can hold. A block has the mass of what lies
+    beneath; weights are shares of the total mass. In a large memory the stays that matter most are opened, others are
+    sampled, and the weights of blocks and the context vector are estimates that allow for the rest.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1943,14 +2026,30 @@ class Attention(_message.Message):
     STAY_COUNT_FIELD_NUMBER: _builtins.int
     EFFECTIVE_STAYS_FIELD_NUMBER: _builtins.int
     INVERSE_TEMPERATURE_FIELD_NUMBER: _builtins.int
+    CONTEXT_ERROR_FIELD_NUMBER: _builtins.int
+    UNOPENED_SHARE_FIELD_NUMBER: _builtins.int
+    OPENED_STAY_COUNT_FIELD_NUMBER: _builtins.int
+    VECTORS_READ_FIELD_NUMBER: _builtins.int
+    ATTENTION_VERSION_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
     frame_count: _builtins.int
     """Frames that were attended to."""
     stay_count: _builtins.int
-    """Stays that were read."""
+    """Stays within the filter."""
     effective_stays: _builtins.float
-    """exp(entropy) of the weights of the stays: how many of them, in effect, the answer rests on."""
+    """exp(entropy) of the weights of the stays: how many of them, in effect, the answer rests on. An estimate unless all
+    of them were opened.
+    """
     inverse_temperature: _builtins.float
     """The inverse temperature that was used."""
+    unopened_share: _builtins.float
+    """Share of the mass that lies in stays that were not opened, as estimated; in [0, 1]."""
+    opened_stay_count: _builtins.int
+    """Stays that were opened."""
+    vectors_read: _builtins.int
+    """Vectors that were read: stays, exemplars and summaries."""
+    attention_version: _builtins.str
+    """The version of attention that answered; empty: plain attention."""
     @_builtins.property
     def context_vector(self) -> Global___Embedding:
         """The mean over the past, weighted by attention: D floats, not of unit length."""
@@ -1963,6 +2062,14 @@ class Attention(_message.Message):
     def exemplars(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttendedExemplar]:
         """The exemplars with the largest weights, their stays added up, largest first."""
 
+    @_builtins.property
+    def context_error(self) -> Global___ContextError:
+        """How far the context vector may be off."""
+
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """If asked for: the way from the top down."""
+
     def __init__(
         self,
         *,
@@ -1973,14 +2080,304 @@ class Attention(_message.Message):
         stay_count: _builtins.int = ...,
         effective_stays: _builtins.float = ...,
         inverse_temperature: _builtins.float = ...,
+        context_error: Global___ContextError | None = ...,
+        unopened_share: _builtins.float = ...,
+        opened_stay_count: _builtins.int = ...,
+        vectors_read: _builtins.int = ...,
+        attention_version: _builtins.str = ...,
+        explanation: Global___Explanation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["context_vector", b"context_vector"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context_error", b"context_error", "context_vector", b"context_vector", "explanation", b"explanation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_vector", b"context_vector", "effective_stays", b"effective_stays", "exemplars", b"exemplars", "frame_count", b"frame_count", "inverse_temperature", b"inverse_temperature", "levels", b"levels", "stay_count", b"stay_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention_version", b"attention_version", "context_error", b"context_error", "context_vector", b"context_vector", "effective_stays", b"effective_stays", "exemplars", b"exemplars", "explanation", b"explanation", "frame_count", b"frame_count", "inverse_temperature", b"inverse_temperature", "levels", b"levels", "opened_stay_count", b"opened_stay_count", "stay_count", b"stay_count", "unopened_share", b"unopened_share", "vectors_read", b"vectors_read"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Attention: _TypeAlias = Attention  # noqa: Y015
+
+@_typing.final
+class ContextError(_message.Message):
+    """How far a context vector may be from that of attention over every frame ever seen: two parts, each an L2 distance as a
+    share of the context vector's length. Both are estimates, not bounds: the true distance is within them in at least
+    `confidence` of queries on the footage on which that was measured.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READING_FIELD_NUMBER: _builtins.int
+    STORING_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    reading: _builtins.float
+    """From not opening every stay; 0 if all were opened."""
+    storing: _builtins.float
+    """From storing the mean of a stay's frames instead of each."""
+    confidence: _builtins.float
+    """The share of queries for which each of the two holds."""
+    def __init__(
+        self,
+        *,
+        reading: _builtins.float = ...,
+        storing: _builtins.float = ...,
+        confidence: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "reading", b"reading", "storing", b"storing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContextError: _TypeAlias = ContextError  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """How an answer came about. What weighs less than 0.1 % is left out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    BLOCKS_OF_STAYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedBlock]:
+        """The top blocks of up to 5 streams, heaviest first; beneath each block, the 3 heaviest of what it holds."""
+
+    @_builtins.property
+    def blocks_of_stays(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttendedBlock]:
+        """The heaviest blocks of stays, in order of their start; at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        blocks: _abc.Iterable[Global___ExplainedBlock] | None = ...,
+        blocks_of_stays: _abc.Iterable[Global___AttendedBlock] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "blocks_of_stays", b"blocks_of_stays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class ExplainedBlock(_message.Message):
+    """A block on the way down, with the heaviest of what lies beneath it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    BLOCK_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    STAYS_FIELD_NUMBER: _builtins.int
+    level: _builtins.int
+    """1: a block of stays; 2: a block of those; and so on."""
+    @_builtins.property
+    def block(self) -> Global___AttendedBlock:
+        """The block; its weight is its share of the whole."""
+
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedBlock]:
+        """Blocks beneath, heaviest first, down to those of stays; empty at level 1."""
+
+    @_builtins.property
+    def stays(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttendedStay]:
+        """At level 1: opened stays, heaviest first."""
+
+    def __init__(
+        self,
+        *,
+        level: _builtins.int = ...,
+        block: Global___AttendedBlock | None = ...,
+        blocks: _abc.Iterable[Global___ExplainedBlock] | None = ...,
+        stays: _abc.Iterable[Global___AttendedStay] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block", b"block"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "blocks", b"blocks", "level", b"level", "stays", b"stays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainedBlock: _TypeAlias = ExplainedBlock  # noqa: Y015
+
+@_typing.final
+class AttendedStay(_message.Message):
+    """A stay and its share of the attention."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXEMPLAR_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    FRAME_COUNT_FIELD_NUMBER: _builtins.int
+    exemplar: _builtins.str
+    """`memories/{memory}/exemplars/{id}`"""
+    weight: _builtins.float
+    """Its share of the total mass, in [0, 1]."""
+    similarity: _builtins.float
+    """Cosine similarity of the subject and the mean of its frames."""
+    frame_count: _builtins.int
+    """Frames beneath, within the filter."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Capture time of its earliest frame, within the filter."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Capture time of its latest frame, within the filter."""
+
+    def __init__(
+        self,
+        *,
+        exemplar: _builtins.str = ...,
+        weight: _builtins.float = ...,
+        similarity: _builtins.float = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        frame_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "exemplar", b"exemplar", "frame_count", b"frame_count", "similarity", b"similarity", "start_time", b"start_time", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttendedStay: _TypeAlias = AttendedStay  # noqa: Y015
+
+@_typing.final
+class FitAttentionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`memories/{memory}`"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FitAttentionRequest: _TypeAlias = FitAttentionRequest  # noqa: Y015
+
+@_typing.final
+class FitAttentionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTENTION_VERSION_FIELD_NUMBER: _builtins.int
+    HELD_OUT_QUERIES_FIELD_NUMBER: _builtins.int
+    PLAIN_TOP5_SHARE_FIELD_NUMBER: _builtins.int
+    FITTED_TOP5_SHARE_FIELD_NUMBER: _builtins.int
+    FITTED_THROUGH_FIELD_NUMBER: _builtins.int
+    attention_version: _builtins.str
+    """The version that was kept; empty if none was better than plain attention."""
+    held_out_queries: _builtins.int
+    """Queries from the later part of the time, on which the version was judged; 0: there is too little to learn from, and
+    the fields below are unset.
+    """
+    plain_top5_share: _builtins.float
+    """Share of them whose evidence was among the five heaviest exemplars by plain attention, in [0, 1]."""
+    fitted_top5_share: _builtins.float
+    """The same by the fitted attention."""
+    @_builtins.property
+    def fitted_through(self) -> _timestamp_pb2.Timestamp:
+        """Capture time of the latest frame that was trained on or judged by: an answer `as_of` an earlier time cannot use the
+        version.
+        """
+
+    def __init__(
+        self,
+        *,
+        attention_version: _builtins.str = ...,
+        held_out_queries: _builtins.int = ...,
+        plain_top5_share: _builtins.float = ...,
+        fitted_top5_share: _builtins.float = ...,
+        fitted_through: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fitted_through", b"fitted_through"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention_version", b"attention_version", "fitted_through", b"fitted_through", "fitted_top5_share", b"fitted_top5_share", "held_out_queries", b"held_out_queries", "plain_top5_share", b"plain_top5_share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FitAttentionResponse: _TypeAlias = FitAttentionResponse  # noqa: Y015
+
+@_typing.final
+class SendFeedbackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    PICTURE_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
+    EXEMPLAR_FIELD_NUMBER: _builtins.int
+    MOMENT_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    """`memories/{memory}`"""
+    exemplar: _builtins.str
+    """`memories/{memory}/exemplars/{id}`: what this exemplar stands for."""
+    @_builtins.property
+    def picture(self) -> Global___Picture:
+        """What this picture shows."""
+
+    @_builtins.property
+    def embedding(self) -> Global___Embedding:
+        """An embedding, for instance from Encode."""
+
+    @_builtins.property
+    def moment(self) -> Global___Moment:
+        """What a stream showed at a moment."""
+
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The exemplars that were the answer, `memories/{memory}/exemplars/{id}`; 1 to 100."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """When the question was asked, in capture time; unset: after all that the memory holds. Evidence that was first seen
+        later counts for nothing.
+        """
+
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        picture: Global___Picture | None = ...,
+        embedding: Global___Embedding | None = ...,
+        exemplar: _builtins.str = ...,
+        moment: Global___Moment | None = ...,
+        evidence: _abc.Iterable[_builtins.str] | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "embedding", b"embedding", "exemplar", b"exemplar", "moment", b"moment", "picture", b"picture", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "embedding", b"embedding", "evidence", b"evidence", "exemplar", b"exemplar", "memory", b"memory", "moment", b"moment", "picture", b"picture", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["picture", "embedding", "exemplar", "moment"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
+
+Global___SendFeedbackRequest: _TypeAlias = SendFeedbackRequest  # noqa: Y015
+
+@_typing.final
+class SendFeedbackResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendFeedbackResponse: _TypeAlias = SendFeedbackResponse  # noqa: Y015
 
 @_typing.final
 class AttentionLevel(_message.Message):

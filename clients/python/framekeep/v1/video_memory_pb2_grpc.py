@@ -119,6 +119,16 @@ class VideoMemoryServiceStub:
                 request_serializer=framekeep_dot_v1_dot_video__memory__pb2.QueryRequest.SerializeToString,
                 response_deserializer=framekeep_dot_v1_dot_video__memory__pb2.QueryResponse.FromString,
                 _registered_method=True)
+        self.FitAttention = channel.unary_unary(
+                '/framekeep.v1.VideoMemoryService/FitAttention',
+                request_serializer=framekeep_dot_v1_dot_video__memory__pb2.FitAttentionRequest.SerializeToString,
+                response_deserializer=framekeep_dot_v1_dot_video__memory__pb2.FitAttentionResponse.FromString,
+                _registered_method=True)
+        self.SendFeedback = channel.unary_unary(
+                '/framekeep.v1.VideoMemoryService/SendFeedback',
+                request_serializer=framekeep_dot_v1_dot_video__memory__pb2.SendFeedbackRequest.SerializeToString,
+                response_deserializer=framekeep_dot_v1_dot_video__memory__pb2.SendFeedbackResponse.FromString,
+                _registered_method=True)
         self.ListExemplars = channel.unary_unary(
                 '/framekeep.v1.VideoMemoryService/ListExemplars',
                 request_serializer=framekeep_dot_v1_dot_video__memory__pb2.ListExemplarsRequest.SerializeToString,
@@ -315,7 +325,8 @@ class VideoMemoryServiceServicer:
         A bad frame gets the verdict REJECTED, which counts as an answer to its `seq`, and the session goes on. The call
         ends with OUT_OF_RANGE (SEQUENCE_GAP, metadata `expected_seq`) when a `seq` leaves out frames, after all frames
         before it were answered; with INVALID_ARGUMENT (PROTOCOL_VIOLATION) when messages come out of order; with
-        FAILED_PRECONDITION (ENCODER_MISMATCH) when the memory belongs to another encoder version; with UNAVAILABLE
+        FAILED_PRECONDITION (ENCODER_MISMATCH) when the memory belongs to another encoder version; with NOT_FOUND
+        (ATTENTION_VERSION_NOT_FOUND) when `opening.context` names a version that is not there; with UNAVAILABLE
         (STORE_UNAVAILABLE) when the disk refuses, in which case frames without a verdict were not stored and may be sent
         again; with UNAVAILABLE (SHUTTING_DOWN) when the server stops, after all frames it took were answered.
         """
@@ -331,9 +342,34 @@ class VideoMemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Query(self, request, context):
-        """Asks a memory about its past. An empty memory, or one in which nothing passes the filter, is no error: the answer
+        """Asks a memory about its past. Attention reads what matters and estimates the rest, and states how far it may be off
+        (`Attention.context_error`); `exact` reads everything. An empty memory, or one in which nothing passes the filter, is no error: the answer
         has `seen` = false. NOT_FOUND for an unknown memory, stream or exemplar, or a moment at which a stream showed
-        nothing; INVALID_ARGUMENT for a picture that cannot be read or an embedding of the wrong length.
+        nothing, or an attention version that the memory does not have or may not use (`QueryRequest.attention_version`);
+        INVALID_ARGUMENT for a picture that cannot be read or an embedding of the wrong length.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FitAttention(self, request, context):
+        """Fits attention to a memory: from a stretch of frames, attend to what will be seen again, and to what SendFeedback
+        named. Trains on the earlier part of what the memory holds, and keeps a new version only if on the later part it
+        puts the evidence among the five heaviest exemplars more often than plain attention does. Nothing that is stored
+        changes; sessions and queries go on.
+
+        Durability: a version that is kept is on disk when the answer arrives. It may take minutes.
+
+        NOT_FOUND if there is no such memory; UNAVAILABLE (STORE_UNAVAILABLE) if the disk refuses; UNAVAILABLE
+        (SHUTTING_DOWN) if the server stops.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendFeedback(self, request, context):
+        """Puts on record which exemplars answered a query, for FitAttention to learn from. It is on disk when the answer
+        arrives. NOT_FOUND for an unknown memory or exemplar, INVALID_ARGUMENT as for Query.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -448,6 +484,16 @@ def add_VideoMemoryServiceServicer_to_server(servicer, server):
                     servicer.Query,
                     request_deserializer=framekeep_dot_v1_dot_video__memory__pb2.QueryRequest.FromString,
                     response_serializer=framekeep_dot_v1_dot_video__memory__pb2.QueryResponse.SerializeToString,
+            ),
+            'FitAttention': grpc.unary_unary_rpc_method_handler(
+                    servicer.FitAttention,
+                    request_deserializer=framekeep_dot_v1_dot_video__memory__pb2.FitAttentionRequest.FromString,
+                    response_serializer=framekeep_dot_v1_dot_video__memory__pb2.FitAttentionResponse.SerializeToString,
+            ),
+            'SendFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendFeedback,
+                    request_deserializer=framekeep_dot_v1_dot_video__memory__pb2.SendFeedbackRequest.FromString,
+                    response_serializer=framekeep_dot_v1_dot_video__memory__pb2.SendFeedbackResponse.SerializeToString,
             ),
             'ListExemplars': grpc.unary_unary_rpc_method_handler(
                     servicer.ListExemplars,
@@ -924,6 +970,60 @@ class VideoMemoryService:
             '/framekeep.v1.VideoMemoryService/Query',
             framekeep_dot_v1_dot_video__memory__pb2.QueryRequest.SerializeToString,
             framekeep_dot_v1_dot_video__memory__pb2.QueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FitAttention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/framekeep.v1.VideoMemoryService/FitAttention',
+            framekeep_dot_v1_dot_video__memory__pb2.FitAttentionRequest.SerializeToString,
+            framekeep_dot_v1_dot_video__memory__pb2.FitAttentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/framekeep.v1.VideoMemoryService/SendFeedback',
+            framekeep_dot_v1_dot_video__memory__pb2.SendFeedbackRequest.SerializeToString,
+            framekeep_dot_v1_dot_video__memory__pb2.SendFeedbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -164,16 +164,34 @@ class VideoMemoryServiceStub:
     A bad frame gets the verdict REJECTED, which counts as an answer to its `seq`, and the session goes on. The call
     ends with OUT_OF_RANGE (SEQUENCE_GAP, metadata `expected_seq`) when a `seq` leaves out frames, after all frames
     before it were answered; with INVALID_ARGUMENT (PROTOCOL_VIOLATION) when messages come out of order; with
-    FAILED_PRECONDITION (ENCODER_MISMATCH) when the memory belongs to another encoder version; with UNAVAILABLE
+    FAILED_PRECONDITION (ENCODER_MISMATCH) when the memory belongs to another encoder version; with NOT_FOUND
+    (ATTENTION_VERSION_NOT_FOUND) when `opening.context` names a version that is not there; with UNAVAILABLE
     (STORE_UNAVAILABLE) when the disk refuses, in which case frames without a verdict were not stored and may be sent
     again; with UNAVAILABLE (SHUTTING_DOWN) when the server stops, after all frames it took were answered.
     """
     Encode: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.EncodeRequest, _video_memory_pb2.EncodeResponse]
     """Encodes pictures as Ingest would, and stores nothing. INVALID_ARGUMENT if a picture cannot be read."""
     Query: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.QueryRequest, _video_memory_pb2.QueryResponse]
-    """Asks a memory about its past. An empty memory, or one in which nothing passes the filter, is no error: the answer
+    """Asks a memory about its past. Attention reads what matters and estimates the rest, and states how far it may be off
+    (`Attention.context_error`); `exact` reads everything. An empty memory, or one in which nothing passes the filter, is no error: the answer
     has `seen` = false. NOT_FOUND for an unknown memory, stream or exemplar, or a moment at which a stream showed
-    nothing; INVALID_ARGUMENT for a picture that cannot be read or an embedding of the wrong length.
+    nothing, or an attention version that the memory does not have or may not use (`QueryRequest.attention_version`);
+    INVALID_ARGUMENT for a picture that cannot be read or an embedding of the wrong length.
+    """
+    FitAttention: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.FitAttentionRequest, _video_memory_pb2.FitAttentionResponse]
+    """Fits attention to a memory: from a stretch of frames, attend to what will be seen again, and to what SendFeedback
+    named. Trains on the earlier part of what the memory holds, and keeps a new version only if on the later part it
+    puts the evidence among the five heaviest exemplars more often than plain attention does. Nothing that is stored
+    changes; sessions and queries go on.
+
+    Durability: a version that is kept is on disk when the answer arrives. It may take minutes.
+
+    NOT_FOUND if there is no such memory; UNAVAILABLE (STORE_UNAVAILABLE) if the disk refuses; UNAVAILABLE
+    (SHUTTING_DOWN) if the server stops.
+    """
+    SendFeedback: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.SendFeedbackRequest, _video_memory_pb2.SendFeedbackResponse]
+    """Puts on record which exemplars answered a query, for FitAttention to learn from. It is on disk when the answer
+    arrives. NOT_FOUND for an unknown memory or exemplar, INVALID_ARGUMENT as for Query.
     """
     ListExemplars: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.ListExemplarsRequest, _video_memory_pb2.ListExemplarsResponse]
     """The exemplars of a memory, newest first unless `order_by` says otherwise. Page tokens stay valid while frames
@@ -301,16 +319,34 @@ class VideoMemoryServiceAsyncStub(VideoMemoryServiceStub):
     A bad frame gets the verdict REJECTED, which counts as an answer to its `seq`, and the session goes on. The call
     ends with OUT_OF_RANGE (SEQUENCE_GAP, metadata `expected_seq`) when a `seq` leaves out frames, after all frames
     before it were answered; with INVALID_ARGUMENT (PROTOCOL_VIOLATION) when messages come out of order; with
-    FAILED_PRECONDITION (ENCODER_MISMATCH) when the memory belongs to another encoder version; with UNAVAILABLE
+    FAILED_PRECONDITION (ENCODER_MISMATCH) when the memory belongs to another encoder version; with NOT_FOUND
+    (ATTENTION_VERSION_NOT_FOUND) when `opening.context` names a version that is not there; with UNAVAILABLE
     (STORE_UNAVAILABLE) when the disk refuses, in which case frames without a verdict were not stored and may be sent
     again; with UNAVAILABLE (SHUTTING_DOWN) when the server stops, after all frames it took were answered.
     """
     Encode: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.EncodeRequest, _video_memory_pb2.EncodeResponse]  # type: ignore[assignment]
     """Encodes pictures as Ingest would, and stores nothing. INVALID_ARGUMENT if a picture cannot be read."""
     Query: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.QueryRequest, _video_memory_pb2.QueryResponse]  # type: ignore[assignment]
-    """Asks a memory about its past. An empty memory, or one in which nothing passes the filter, is no error: the answer
+    """Asks a memory about its past. Attention reads what matters and estimates the rest, and states how far it may be off
+    (`Attention.context_error`); `exact` reads everything. An empty memory, or one in which nothing passes the filter, is no error: the answer
     has `seen` = false. NOT_FOUND for an unknown memory, stream or exemplar, or a moment at which a stream showed
-    nothing; INVALID_ARGUMENT for a picture that cannot be read or an embedding of the wrong length.
+    nothing, or an attention version that the memory does not have or may not use (`QueryRequest.attention_version`);
+    INVALID_ARGUMENT for a picture that cannot be read or an embedding of the wrong length.
+    """
+    FitAttention: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.FitAttentionRequest, _video_memory_pb2.FitAttentionResponse]  # type: ignore[assignment]
+    """Fits attention to a memory: from a stretch of frames, attend to what will be seen again, and to what SendFeedback
+    named. Trains on the earlier part of what the memory holds, and keeps a new version only if on the later part it
+    puts the evidence among the five heaviest exemplars more often than plain attention does. Nothing that is stored
+    changes; sessions and queries go on.
+
+    Durability: a version that is kept is on disk when the answer arrives. It may take minutes.
+
+    NOT_FOUND if there is no such memory; UNAVAILABLE (STORE_UNAVAILABLE) if the disk refuses; UNAVAILABLE
+    (SHUTTING_DOWN) if the server stops.
+    """
+    SendFeedback: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.SendFeedbackRequest, _video_memory_pb2.SendFeedbackResponse]  # type: ignore[assignment]
+    """Puts on record which exemplars answered a query, for FitAttention to learn from. It is on disk when the answer
+    arrives. NOT_FOUND for an unknown memory or exemplar, INVALID_ARGUMENT as for Query.
     """
     ListExemplars: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.ListExemplarsRequest, _video_memory_pb2.ListExemplarsResponse]  # type: ignore[assignment]
     """The exemplars of a memory, newest first unless `order_by` says otherwise. Page tokens stay valid while frames
@@ -525,7 +561,8 @@ class VideoMemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         A bad frame gets the verdict REJECTED, which counts as an answer to its `seq`, and the session goes on. The call
         ends with OUT_OF_RANGE (SEQUENCE_GAP, metadata `expected_seq`) when a `seq` leaves out frames, after all frames
         before it were answered; with INVALID_ARGUMENT (PROTOCOL_VIOLATION) when messages come out of order; with
-        FAILED_PRECONDITION (ENCODER_MISMATCH) when the memory belongs to another encoder version; with UNAVAILABLE
+        FAILED_PRECONDITION (ENCODER_MISMATCH) when the memory belongs to another encoder version; with NOT_FOUND
+        (ATTENTION_VERSION_NOT_FOUND) when `opening.context` names a version that is not there; with UNAVAILABLE
         (STORE_UNAVAILABLE) when the disk refuses, in which case frames without a verdict were not stored and may be sent
         again; with UNAVAILABLE (SHUTTING_DOWN) when the server stops, after all frames it took were answered.
         """
@@ -544,9 +581,38 @@ class VideoMemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _video_memory_pb2.QueryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_video_memory_pb2.QueryResponse, _abc.Awaitable[_video_memory_pb2.QueryResponse]]:
-        """Asks a memory about its past. An empty memory, or one in which nothing passes the filter, is no error: the answer
+        """Asks a memory about its past. Attention reads what matters and estimates the rest, and states how far it may be off
+        (`Attention.context_error`); `exact` reads everything. An empty memory, or one in which nothing passes the filter, is no error: the answer
         has `seen` = false. NOT_FOUND for an unknown memory, stream or exemplar, or a moment at which a stream showed
-        nothing; INVALID_ARGUMENT for a picture that cannot be read or an embedding of the wrong length.
+        nothing, or an attention version that the memory does not have or may not use (`QueryRequest.attention_version`);
+        INVALID_ARGUMENT for a picture that cannot be read or an embedding of the wrong length.
+        """
+
+    @_abc_1.abstractmethod
+    def FitAttention(
+        self,
+        request: _video_memory_pb2.FitAttentionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_memory_pb2.FitAttentionResponse, _abc.Awaitable[_video_memory_pb2.FitAttentionResponse]]:
+        """Fits attention to a memory: from a stretch of frames, attend to what will be seen again, and to what SendFeedback
+        named. Trains on the earlier part of what the memory holds, and keeps a new version only if on the later part it
+        puts the evidence among the five heaviest exemplars more often than plain attention does. Nothing that is stored
+        changes; sessions and queries go on.
+
+        Durability: a version that is kept is on disk when the answer arrives. It may take minutes.
+
+        NOT_FOUND if there is no such memory; UNAVAILABLE (STORE_UNAVAILABLE) if the disk refuses; UNAVAILABLE
+        (SHUTTING_DOWN) if the server stops.
+        """
+
+    @_abc_1.abstractmethod
+    def SendFeedback(
+        self,
+        request: _video_memory_pb2.SendFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_memory_pb2.SendFeedbackResponse, _abc.Awaitable[_video_memory_pb2.SendFeedbackResponse]]:
+        """Puts on record which exemplars answered a query, for FitAttention to learn from. It is on disk when the answer
+        arrives. NOT_FOUND for an unknown memory or exemplar, INVALID_ARGUMENT as for Query.
         """
 
     @_abc_1.abstractmethod

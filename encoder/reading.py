@@ -1,0 +1,135 @@
+"""What is asked of attention, and what it returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from encoder.memory_view import Floats, Numbers, Vector
+from encoder.stay_masses import StayMasses
+
+DEFAULT_STAYS = 18_000
+"""Stays that are opened if nothing else is asked for: 2 % of a million, some milliseconds."""
+
+LEAST_STAYS = 1000
+"""With fewer there is little to tell the error from."""
+
+CONFIDENCE = 0.95
+"""Share of queries in which the stated errors hold; `python -m benchmarks.read` measures it."""
+
+_STORING_FACTOR = 1.0
+"""Stated error of storing over its estimated standard deviation, so that CONFIDENCE holds; measured likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much to read."""
+
+    stays: int = DEFAULT_STAYS
+    """Stays to open, about; a view that has no more is read whole. At least LEAST_STAYS."""
+
+    reading_error: float | None = None
+    """Read on until the stated error of reading is at most this; None: leave it at that."""
+
+    exact: bool = False
+    """Open every stay."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ValueError: too few stays, or an error that is none.
+        """
+        if self.stays < LEAST_STAYS:
+            raise ValueError(f"expected at least {LEAST_STAYS} stays, got {self.stays}")
+        if self.reading_error is not None and not 0 < self.reading_error <= 1:
+            raise ValueError(f"expected an error in (0, 1], got {self.reading_error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What attention returns. Shapes: R stays that were read, D width."""
+
+    context_vector: Vector
+    """The mean over all frames, weighted by attention: float32 [D]."""
+
+    reading_error: float
+    """What not opening every stay may cost: L2 distance, as a share of the context vector's length. An estimate that
+    holds in CONFIDENCE of queries; 0 if all were opened."""
+
+    storing_error: float
+    """What storing means of stays instead of frames may cost, likewise."""
+
+    rows: Numbers
+    """Stays that were read, ascending: int64 [R]. One that was drawn twice is there twice."""
+
+    weights: Floats
+    """Share of each of these stays in the whole: float64 [R]."""
+
+    shares: Floats
+    """Share of the whole that each stands for, its own included: float64 [R]. Summaries stand for the rest."""
+
+    opened_share: float
+    """Share of the whole in stays that were read, each counted once."""
+
+    effective_stays: float
+    """exp(entropy) of the weights of all stays, as estimated; of several heads, the geometric mean."""
+
+    log_mass: float
+    """Logarithm of the mass of the whole, as estimated; of several heads, the mean."""
+
+    touched: int
+    """Vectors and summaries that were read."""
+
+
+def storing_error(masses: StayMasses, weights: Floats, shares: Floats, along: Vector, context: Floats) -> float:
+    """State what means instead of frames may cost, as a share of the context vector's length.
+
+    Args:
+        masses: of R stays.
+        weights: of each, [R].
+        shares: of the whole that each stands for, [R].
+        along: their means times the context vector: [R].
+        context: the context vector, [D].
+    """
+    variance = float((weights * shares * masses.relative_variances(context, along)).sum())
+    return _STORING_FACTOR * float(np.sqrt(max(0.0, variance))) / float(np.linalg.norm(context))
+
+
+def combined(readings: Sequence[Reading], mixture: Floats, context: Vector) -> Reading:
+    """Put together what several heads read.
+
+    Errors add up at most as the heads are mixed (the triangle inequality); what an output map does to them is left out.
+    A stay that only some heads opened counts with what it weighs for these.
+
+    Args:
+        readings: of each of H heads.
+        mixture: the share of each in the answer, [H].
+        context: the answer's context vector, float32 [D].
+    """
+    rows, place = np.unique(np.concatenate([reading.rows for reading in readings]), return_inverse=True)
+    weights, shares = np.zeros(len(rows)), np.zeros(len(rows))
+    begin = 0
+    for reading, part in zip(readings, mixture.tolist(), strict=True):
+        of = place[begin : begin + len(reading.rows)]
+        begin += len(reading.rows)
+        np.add.at(shares, of, part * reading.shares)
+        weights_of_head = np.zeros(len(rows))
+        weights_of_head[of] = reading.weights  # once, where it was drawn twice
+        weights += part * weights_of_head
+    lengths = np.array([np.linalg.norm(reading.context_vector) for reading in readings])  # [H]
+    scale = mixture * lengths / max(float(np.linalg.norm(context)), 1e-12)
+    named = ("reading_error", "storing_error", "opened_share", "log_mass")
+    of_heads = {name: np.array([getattr(reading, name) for reading in readings]) for name in named}
+    return Reading(
+        context_vector=context,
+        reading_error=float(scale @ of_heads["reading_error"]),
+        storing_error=float(scale @ of_heads["storing_error"]),
+        rows=rows,
+        weights=weights,
+        shares=shares,
+        opened_share=float(mixture @ of_heads["opened_share"]),
+        effective_stays=float(np.exp(mixture @ np.log([reading.effective_stays for reading in readings]))),
+        log_mass=float(mixture @ of_heads["log_mass"]),
+        touched=sum(reading.touched for reading in readings),
+    )

@@ -1,0 +1,336 @@
+"""Reads a large memory: what weighs most is opened, of the rest some stays are drawn. A step of the query's way.
+
+Stays come in strata, groups of which a mean and counts are known. The strata nearest to the query are opened first,
+as needles are where summaries cannot show them; how their stays scatter around the means of their strata tells how far
+the query's similarities scatter in the others, and so what those may weigh. Those that may weigh most are opened too.
+From the others stays are drawn, more where more is at stake (Neyman's allocation), and each stands for those that were
+not. A stratum from which less than one would be drawn has that chance of giving one, which then corrects its summary
+as much more (a difference estimator). So nothing is over- or underestimated on average, whatever the summaries say; a
+bad summary costs accuracy, which the stated error tells. (W. G. Cochran, Sampling Techniques, 1977, chapters 5, 7, 9A.)
+
+Shapes: R rows, S strata, U strata that are not opened, T draws, D width.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.memory_view import Floats, MemoryView, Numbers, Strata, Vector
+from encoder.reading import Reading, storing_error
+from encoder.stay_masses import StayMasses, products, stay_masses
+
+_NEAREST_SHARE = 0.35
+"""Of the stays to open, for the strata nearest to the query."""
+
+_HEAVIEST_SHARES = (0.0, 0.2, 0.5, 0.8)
+"""And for those that may weigh most; needles want the most, the bulk the least."""
+
+_WORTH_OPENING = 0.5
+"""A stratum from which so large a share would be drawn is opened."""
+
+_LEFT_SHARE = 0.3
+"""Of the stays to open, what must be left for drawing."""
+
+_LEAST_CHANCE = 0.1
+"""Of a stratum to be drawn from: what is drawn with a smaller one would count too much."""
+
+_SUMMARY_MAY_BE_OFF = 4.0
+"""Squared error of the mass of a stratum by its summary alone, as a share of it, at most: where few of its stays hold
+nearly all of it, the largest is what is estimated, and it may be two or three times as much."""
+
+_FACTOR = 1.5
+"""Stated error over the estimated standard deviation, so that `encoder.reading.CONFIDENCE` holds: what was drawn shows
+too little of what it missed. Measured by `python -m benchmarks.read`."""
+
+_WIDER = 1.15
+"""Times the variance of similarities in a stratum that summaries are allowed for when they state an error: the largest
+of some hundred similarities are larger than those of a normal distribution."""
+
+_ROUNDING = 2e-4
+"""The least error that is stated: vectors are of float32, and smaller ones cannot be told from what was drawn."""
+
+
+def sampled(query: Vector, view: MemoryView, stays: int, rng: np.random.Generator) -> Reading:
+    """Read about so many stays of a view.
+
+    Args:
+        query: k, float32 [D].
+        view: what to read; more stays than that.
+        stays: to open, about.
+        rng: chooses what is drawn.
+    """
+    needles, compared = view.needles(query, int(_NEAREST_SHARE * stays))
+    always = np.unique(np.concatenate([view.loose, needles]))
+    first = _Rows.read(query, view, always)
+    strata = view.strata
+    summaries = stay_masses(query, strata.means, strata.frames)  # of strata, as if they were stays
+    nearest = _nearest(summaries, strata, int(_NEAREST_SHARE * stays))
+    opened, of = _opened(view, nearest, always)
+    near = _Rows.read(query, view, opened)
+    summaries = summaries.scattered(_scatter(summaries, near, of), strata.frames)
+
+    draws = _Draws.planned(summaries, strata, nearest, stays - len(always) - len(opened), rng)
+    heavy, _ = _opened(view, draws.opened, always)
+    drawn, of_draw = draws.rows(strata, rng)
+    # What is read in full already, and what does not count, stands for nothing.
+    fresh = view.counting(drawn) & ~_among(drawn, always)
+    # One reading for both, in the order of rows; -1 for what is opened.
+    rows = np.concatenate([heavy, drawn])
+    order = np.argsort(rows)
+    of = np.concatenate([np.full(len(heavy), -1), of_draw])[order]
+    counts = np.concatenate([np.ones(len(heavy), np.bool_), fresh])[order]
+    rest = _Rows.read(query, view, rows[order]).drawn(of, counts, strata, draws)
+    return _estimated(query, view, summaries, draws, [first, near, rest], len(strata.frames) + compared)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Stays that were read."""
+
+    rows: Numbers
+    means: Vector
+    masses: StayMasses
+    stands_for: Floats
+    """Of stays like it, its own included: [R]."""
+    of: Numbers
+    """Which of the strata that were drawn from each belongs to: [R]; -1 for what was not drawn."""
+
+    @staticmethod
+    def read(query: Vector, view: MemoryView, rows: Numbers) -> "_Rows":
+        """Read stays, rows ascending."""
+        means, frames = view.read(rows)
+        unused = np.full(len(rows), -1)
+        return _Rows(rows, means, stay_masses(query, means, frames), np.ones(len(rows)), unused)
+
+    def drawn(self, of: Numbers, fresh: NDArray[np.bool_], strata: Strata, draws: "_Draws") -> "_Rows":
+        """Say what these stays stand for, given that they were drawn: a stay comes as often as it has frames."""
+        stands_for = fresh.astype(np.float64)
+        was_drawn = np.flatnonzero((of >= 0) & fresh)
+        stratum = of[was_drawn]
+        frames = strata.frames[draws.strata[stratum]] / (draws.numbers[stratum] * draws.chances[stratum])
+        stands_for[was_drawn] = frames / self.masses.frames[was_drawn]
+        return replace(self, stands_for=stands_for, of=of)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draws:
+    """What to do with the strata."""
+
+    opened: Numbers
+    """Strata to be opened, besides the nearest."""
+
+    closed: Numbers
+    """Those that are not opened: [U]."""
+
+    wanted: Floats
+    """How many stays were to be drawn from each of these, on average: [U]."""
+
+    strata: Numbers
+    """Those that are drawn from: [S'], a part of `closed`."""
+
+    numbers: Numbers
+    """Stays to be drawn from each of these, at least 1: [S']."""
+
+    chances: Floats
+    """With which chance each came to be drawn from: [S']."""
+
+    @staticmethod
+    def planned(
+        summaries: StayMasses, strata: Strata, nearest: Numbers, stays: int, rng: np.random.Generator
+    ) -> "_Draws":
+        """Open what may weigh most, as much as the risk asks for, and share the draws out by mass times spread."""
+        wider = summaries.scattered(_WIDER, strata.frames)
+        masses = np.exp(wider.logs - wider.logs.max())
+        relative = np.expm1(np.minimum(wider.variances, 30.0))
+        stakes = masses * np.sqrt(np.minimum(relative, strata.stays) * 0.5 + wider.spreads())
+        beyond = np.ones(len(stakes), np.bool_)
+        beyond[nearest] = False
+        order = np.argsort(-np.where(beyond, wider.logs, -np.inf), kind="stable")[: int(beyond.sum())]
+        ends = np.cumsum(strata.stays[order])
+        best, least = (beyond, np.zeros(len(stakes))), np.inf
+        for share in _HEAVIEST_SHARES:
+            closed = beyond.copy()
+            closed[order[ends <= share * stays]] = False
+            closed, wanted = _shared_out(closed, beyond, stakes, strata.stays, stays)
+            off = np.minimum(relative / wanted, _SUMMARY_MAY_BE_OFF) * 0.5 + wider.spreads() / wanted
+            risk = float((masses**2 * off)[closed].sum())
+            if risk < least:
+                best, least = (closed, wanted), risk
+        closed, wanted = best
+        places = np.flatnonzero(closed)
+        hoped = wanted[places]
+        numbers = np.minimum(np.floor(hoped + rng.random(len(hoped))), strata.stays[places]).astype(np.int64)
+        chosen = numbers > 0
+        return _Draws(
+            np.flatnonzero(~closed & beyond),
+            places,
+            hoped,
+            places[chosen],
+            numbers[chosen],
+            np.minimum(hoped[chosen], 1.0),
+        )
+
+    def rows(self, strata: Strata, rng: np.random.Generator) -> tuple[Numbers, Numbers]:
+        """Draw: the rows, and the place in `strata` of the stratum of each, int64 [T] twice."""
+        of = np.repeat(np.arange(len(self.strata)), self.numbers)
+        nth = np.arange(len(of)) - np.repeat(np.cumsum(self.numbers) - self.numbers, self.numbers)
+        at = (nth + rng.random(len(of))) / self.numbers[of]  # one in each equal part of the frames
+        return strata.draw(self.strata[of], at), of
+
+
+def _shared_out(
+    closed: NDArray[np.bool_], beyond: NDArray[np.bool_], stakes: Floats, sizes: Numbers, stays: int
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Share draws out by stakes, and open strata from which most would be drawn: what is closed then, and draws: [S].
+
+    Args:
+        closed: strata that are not opened yet, bool [S].
+        beyond: strata besides the nearest, bool [S].
+        stakes: what there is to lose in each, [S].
+        sizes: stays of each, [S].
+        stays: to open or to draw in all.
+    """
+    while True:
+        left = max(0, stays - int(sizes[~closed & beyond].sum()))
+        total = float(stakes[closed].sum())
+        wanted = np.maximum(stakes * (left / total if total > 0 else 0.0), _LEAST_CHANCE)
+        more = np.flatnonzero(closed & (wanted >= _WORTH_OPENING * sizes))
+        more = more[np.cumsum(sizes[more]) <= left - _LEFT_SHARE * stays]
+        if not len(more):
+            return closed, wanted
+        closed[more] = False
+
+
+def _nearest(summaries: StayMasses, strata: Strata, stays: int) -> Numbers:
+    """Choose the strata whose means point most towards the query, of about so many stays."""
+    order = np.argsort(-summaries.along / np.sqrt(np.maximum(summaries.lengths, 1e-12)), kind="stable")
+    nearest: Numbers = order[np.cumsum(strata.stays[order]) <= stays]
+    return nearest
+
+
+def _opened(view: MemoryView, chosen: Numbers, always: Numbers) -> tuple[Numbers, Numbers]:
+    """Give the stays of strata that count and are not read already: rows ascending, and the stratum of each."""
+    rows = view.strata.rows(chosen)
+    of = np.repeat(chosen, view.strata.stays[chosen])
+    order = np.argsort(rows)
+    rows, of = rows[order], of[order]
+    counting = view.counting(rows) & ~_among(rows, always)
+    return rows[counting], of[counting]
+
+
+def _among(rows: Numbers, some: Numbers) -> NDArray[np.bool_]:
+    if not len(some):
+        return np.zeros(len(rows), np.bool_)
+    return np.isin(rows, some)
+
+
+def _scatter(summaries: StayMasses, near: _Rows, of: Numbers) -> float:
+    """Compare how stays scatter along the query around the means of their strata with what spreads make expect."""
+    expected = float((near.masses.frames * summaries.variances[of]).sum())
+    found = float((near.masses.frames * (near.masses.along - summaries.along[of]) ** 2).sum())
+    return found / expected if expected > 0 else 1.0
+
+
+def _estimated(
+    query: Vector,
+    view: MemoryView,
+    summaries: StayMasses,
+    draws: _Draws,
+    parts: list[_Rows],
+    compared: int,
+) -> Reading:
+    strata = view.strata
+    rows = np.concatenate([part.rows for part in parts])
+    masses = StayMasses.joined([part.masses for part in parts])
+    of = np.concatenate([part.of for part in parts])
+    drawn = np.flatnonzero(of >= 0)
+    expected_logs = summaries.logs[draws.closed] + np.log(view.counting_share)
+    heaviest = float(max(masses.logs.max(), expected_logs.max(initial=-np.inf)))
+    own = np.exp(masses.logs - heaviest)  # [R]
+    shares = own * np.concatenate([part.stands_for for part in parts])
+    expected = np.exp(expected_logs - heaviest)  # [U]
+    counts = np.ones(len(expected))  # [U]: what was drawn takes the place of the summary
+    place = np.searchsorted(draws.closed, draws.strata)
+    counts[place] -= 1.0 / draws.chances
+    # Summaries that promise more, or less, than what was drawn holds are scaled to it (the ratio estimator).
+    promised = float((expected[place] / draws.chances).sum())
+    expected *= float(shares[drawn].sum()) / promised if promised > 0 else 1.0
+    if float(shares.sum() + (expected * counts).sum()) <= 0:  # what was drawn seldom corrects more than there is
+        counts = np.maximum(counts, 0.0)
+    total = float(shares.sum() + (expected * counts).sum())
+    own, shares, expected = own / total, shares / total, expected / total
+    closed = summaries.chosen(draws.closed)
+    means = strata.means[draws.closed]
+    context = closed.weighted_sum(query, means, expected * counts)
+    begin = 0
+    for part in parts:
+        context += part.masses.weighted_sum(query, part.means, shares[begin : begin + len(part.rows)])
+        begin += len(part.rows)
+
+    narrow = context.astype(np.float32)
+    away = closed.square_distances(context, products(means, narrow))  # [U], |mean - c|^2
+    along = np.concatenate([products(part.means, narrow) for part in parts])
+    variance = _variance(draws, strata, closed, expected, away, shares[drawn], masses.lengths[drawn], of[drawn], place)
+    order = np.argsort(rows)
+    once = order[np.flatnonzero(np.diff(rows[order], prepend=-1))]
+    seen = shares > 0
+    entropy = -float((shares[seen] * np.log(own[seen])).sum())
+    entropy -= float((expected * counts * np.log(np.maximum(expected / strata.stays[draws.closed], 1e-300))).sum())
+    return Reading(
+        context_vector=narrow,
+        reading_error=max(_ROUNDING, _FACTOR * float(np.sqrt(variance)) / float(np.linalg.norm(context))),
+        storing_error=storing_error(masses, own, shares, along, context),
+        rows=rows[order],
+        weights=own[order],
+        shares=shares[order],
+        opened_share=min(1.0, float(own[once].sum())),
+        effective_stays=float(np.exp(max(0.0, entropy))),
+        log_mass=heaviest + float(np.log(total)),
+        touched=len(rows) + compared,
+    )
+
+
+def _variance(
+    draws: _Draws,
+    strata: Strata,
+    closed: StayMasses,
+    expected: Floats,
+    away: Floats,
+    shares: Floats,
+    lengths: Floats,
+    of: Numbers,
+    place: Numbers,
+) -> float:
+    """Estimate the squared error, summed over D: from how what was drawn differs, or from summaries if they say more.
+
+    Args:
+        draws: what was drawn from.
+        strata: all of them.
+        closed: those that are not opened, [U].
+        expected: their masses by their summaries, as shares of the whole: [U].
+        away: squared distance of their means to the context vector: [U].
+        shares: of the whole that what was drawn stands for: [T].
+        lengths: squared, of the means of what was drawn: [T].
+        of: which of the strata that were drawn from each belongs to: [T].
+        place: of the strata that were drawn from, among those that are not opened: [S'].
+    """
+    wider = closed.scattered(_WIDER, strata.frames[draws.closed])
+    relative = np.minimum(np.expm1(np.minimum(wider.variances, 30.0)) / draws.wanted, _SUMMARY_MAY_BE_OFF)
+    left = 1.0 - np.minimum(draws.wanted / strata.stays[draws.closed], 1.0)
+    at_most = expected * np.exp(wider.logs - closed.logs)
+    by_summaries = at_most**2 * left * (relative * away + closed.spreads() / draws.wanted)  # [U]
+
+    number = len(draws.strata)
+    sums = np.bincount(of, shares, number)
+    squares = np.bincount(of, shares**2, number)
+    numbers, chances = draws.numbers, draws.chances
+    several = numbers > 1
+    between = np.where(
+        several,
+        (squares - sums**2 / numbers) * numbers / np.maximum(numbers - 1, 1),
+        (sums - expected[place] / chances) ** 2,
+    )
+    inside = shares**2 * np.maximum(lengths - closed.lengths[place][of], 0.0)
+    by_draws = left[place] * (np.maximum(between, 0.0) * away[place] + np.bincount(of, inside, number))  # [S']
+    return max(float(by_summaries.sum()), float(by_draws.sum()))

@@ -1,0 +1,137 @@
+"""Closed stays by what they show: those whose exemplars lie in the same list of the index. On the query's way.
+
+Stays that are alike differ little in what they weigh, so that a few of them tell of all: reading by lists needs a
+quarter of the vectors that reading by blocks of time needs for the same error (`python -m benchmarks.read`). A copy of
+what forest and index hold; it grows with every block that is closed, and is made again aside when the index has been
+trained anew or closed stays have changed. While there is none, blocks of time do.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory_store.blocks import Blocks
+
+Ids = NDArray[np.int64]
+
+_FEW = 10
+"""So many blocks may be closed without the lists being put in order again; their stays are read as recent ones."""
+
+_SHARE = 256
+"""One block in so many, where that is more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListStrata:
+    """The lists at one instant: what `encoder.memory_view.Strata` asks for."""
+
+    means: NDArray[np.float32]
+    """Means of the frames beneath: float32 [S, D]."""
+
+    frames: Ids
+    """Frames beneath: int64 [S]."""
+
+    stays: Ids
+    """Stays beneath: int64 [S]."""
+
+    ends: Ids
+    """Where the stays of each list end in `order`: int64 [S]."""
+
+    order: NDArray[np.int32]
+    """Rows of the stays, list after list: int32 [N]."""
+
+    cumulative: Ids
+    """Frames of each of these stays and all before it: int64 [N]."""
+
+    blocks: int
+    """The blocks that were closed first, so many, are in the lists."""
+
+    def rows(self, chosen: Ids) -> Ids:
+        """Give the rows of all stays in some lists."""
+        stays = self.stays[chosen]
+        begins = np.repeat(self.ends[chosen] - np.cumsum(stays), stays)
+        rows: Ids = self.order[begins + np.arange(len(begins))].astype(np.int64)
+        return rows
+
+    def draw(self, strata: Ids, at: NDArray[np.float64]) -> Ids:
+        """Give the rows of the stays that hold the frames at the shares `at` of the frames of lists."""
+        last = self.cumulative[self.ends[strata] - 1]
+        frames = self.frames[strata]
+        frame = last - frames + np.minimum((at * frames).astype(np.int64), frames - 1)
+        return self.order[np.searchsorted(self.cumulative, frame, side="right")].astype(np.int64)
+
+
+class StayLists:
+    """Which list each closed stay is in, growing. Not safe for several threads; the memory's lock sees to that."""
+
+    def __init__(self, dimension: int) -> None:
+        """Begin empty."""
+        self._blocks = 0
+        self._stays = 0
+        self._rows = np.empty(1024, np.int32)
+        self._frames = np.empty(1024, np.int64)
+        self._lists = np.empty(1024, np.int32)
+        self._totals = np.zeros((0, dimension))
+        self._strata: ListStrata | None = None
+
+    @property
+    def blocks(self) -> int:
+        """How many closed blocks are in the lists."""
+        return self._blocks
+
+    def add(self, blocks: Blocks, frames: Ids, means: NDArray[np.float32], lists: Ids) -> None:
+        """Add the next blocks that were closed.
+
+        Args:
+            blocks: N' of them.
+            frames: of their stays, int64 [N].
+            means: of these, float32 [N, D].
+            lists: that their exemplars lie in, int64 [N].
+        """
+        end = self._stays + len(lists)
+        while end > len(self._rows):
+            self._rows, self._frames, self._lists = (
+                np.concatenate([column, np.empty_like(column)]) for column in (self._rows, self._frames, self._lists)
+            )
+        self._rows[self._stays : end] = blocks.rows()
+        self._frames[self._stays : end] = frames
+        self._lists[self._stays : end] = lists
+        missing = int(lists.max(initial=-1)) + 1 - len(self._totals)
+        if missing > 0:
+            more = max(missing, len(self._totals) // 2)
+            self._totals = np.concatenate([self._totals, np.zeros((more, self._totals.shape[1]))])
+        order = np.argsort(lists, kind="stable")
+        begins = np.flatnonzero(np.diff(lists[order], prepend=-1))
+        if len(begins):
+            weighted = means[order].astype(np.float64) * frames[order, None]
+            self._totals[lists[order][begins]] += np.add.reduceat(weighted, begins, axis=0)
+        self._stays = end
+        self._blocks += len(blocks)
+
+    def strata(self) -> ListStrata:
+        """Put the lists in order, unless few stays came since that was done."""
+        before = self._strata
+        if before is None or self._blocks - before.blocks > max(_FEW, before.blocks // _SHARE):
+            self._strata = self._ordered()
+            return self._strata
+        return before
+
+    def _ordered(self) -> ListStrata:
+        lists, frames = self._lists[: self._stays], self._frames[: self._stays]
+        order = np.argsort(lists, kind="stable")
+        cumulative = np.cumsum(frames[order])
+        ends = np.searchsorted(lists[order], np.arange(len(self._totals)), side="right")
+        stays = np.diff(ends, prepend=0)
+        there = np.flatnonzero(stays)
+        ends, stays = ends[there], stays[there]
+        beneath = np.diff(cumulative[ends - 1], prepend=0)
+        return ListStrata(
+            means=(self._totals[there] / beneath[:, None]).astype(np.float32),
+            frames=beneath,
+            stays=stays,
+            ends=ends,
+            order=self._rows[: self._stays][order],
+            cumulative=cumulative,
+            blocks=self._blocks,
+        )

@@ -1,0 +1,168 @@
+"""Keeps the lists of closed stays in step with the forest and the index. Runs beside the frame's way.
+
+Blocks that are closed are added at once. What cannot be added, since the index was trained anew or closed stays have
+changed, has the lists made again: aside, on the thread that works for the index, with the lock held for moments.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+
+from memory_store.forest import Forest, Snapshot
+from memory_store.index import ExemplarIndex, Ids
+from memory_store.index_upkeep import IndexUpkeep
+from memory_store.stay_lists import ListStrata, StayLists
+
+_LOG = logging.getLogger(__name__)
+
+FIRST_LISTS = 16_384
+"""Closed stays that are read whole: some milliseconds."""
+
+_SLICE = 512
+"""Lists of the index whose exemplars are read under the lock at a time."""
+
+_CHUNK = 64
+"""Blocks that are added at a time, holding nothing."""
+
+_CAUGHT_UP = 8
+"""Blocks that may be missing when the lists are taken into use; adding so many takes some milliseconds."""
+
+
+class _Places:
+    """Which list an exemplar lies in; where the index has a single list, each exemplar is one of its own."""
+
+    def __init__(self, index: ExemplarIndex) -> None:
+        self.index = index
+        self._own: dict[int, int] | None = {} if len(index.centroids) == 1 else None
+
+    def of(self, exemplar_ids: Ids) -> Ids:
+        """Give the list of each, int64 [N]; under the lock, and all of them must be there."""
+        if self._own is None:
+            return self.index.lists_of(exemplar_ids)
+        own = self._own
+        return np.array([own.setdefault(exemplar, len(own)) for exemplar in exemplar_ids.tolist()], np.int64)
+
+
+class StayListsUpkeep:
+    """Looks after the lists of one memory. Methods are called under the memory's lock unless they say otherwise."""
+
+    def __init__(self, dimension: int, forest: Forest, upkeep: IndexUpkeep, lock: threading.RLock) -> None:
+        """Begin without lists.
+
+        Args:
+            dimension: D.
+            forest: whose closed stays the lists hold.
+            upkeep: of the index by whose lists they go.
+            lock: the memory's.
+        """
+        self._dimension = dimension
+        self._forest = forest
+        self._upkeep = upkeep
+        self._lock = lock
+        self._lists: StayLists | None = None
+        self._places: _Places | None = None
+        self._generation = -1
+        self._running: Future[None] | None = None
+        self._stopped = False
+
+    def strata(self, snapshot: Snapshot) -> ListStrata | None:
+        """Give the lists, if they hold rows of a snapshot; None: there are none at present."""
+        if self._lists is None or self._generation != snapshot.generation or not self._lists.blocks:
+            return None
+        return self._lists.strata()
+
+    def follow(self, worker: ThreadPoolExecutor) -> None:
+        """Add the blocks that were closed, or have the lists made again."""
+        snapshot = self._forest.closed()
+        if sum(len(table) for table in snapshot.tables) < FIRST_LISTS or self._stopped:
+            return
+        if self._lists is not None and self._places is not None and self._is_in_step(snapshot):
+            self._add(self._lists, self._places, snapshot)
+        elif not self.is_working:
+            self._running = worker.submit(self._work)
+
+    @property
+    def is_working(self) -> bool:
+        """The lists are being made."""
+        return self._running is not None and not self._running.done()
+
+    def stop(self) -> None:
+        """Stop what is being done; not under the lock."""
+        self._stopped = True
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until what is being done is done; not under the lock."""
+        if self._running is not None:
+            self._running.exception()  # it was logged where it was raised
+
+    def _is_in_step(self, snapshot: Snapshot) -> bool:
+        index = None if self._places is None else self._places.index
+        return self._generation == snapshot.generation and index is self._upkeep.index
+
+    def _add(self, lists: StayLists, places: _Places, snapshot: Snapshot) -> None:
+        blocks = snapshot.blocks.since(lists.blocks)
+        if len(blocks):
+            means, table = snapshot.stays_of(blocks.rows())
+            lists.add(blocks, table[:, 4], means, places.of(table[:, 3]))
+
+    def _work(self) -> None:
+        try:
+            while not self._stopped and not self._make():
+                pass
+        except Exception:
+            _LOG.exception("stays are read by blocks of time, which takes more of them for the same error")
+            raise
+
+    def _make(self) -> bool:
+        """Make the lists of what there is now; False if it was outdated before it was done."""
+        with self._lock:
+            snapshot, index = self._forest.closed(), self._upkeep.index
+        places = _Places(index)
+        ids, numbers = self._all_places(places)
+        lists = StayLists(self._dimension)
+        begin = 0
+        while len(snapshot.blocks) - begin > _CAUGHT_UP and not self._stopped:
+            blocks = snapshot.blocks.since(begin, _CHUNK)
+            means, table = snapshot.stays_of(blocks.rows())
+            exemplars = table[:, 3]
+            found = np.minimum(np.searchsorted(ids, exemplars), len(ids) - 1)
+            with self._lock:
+                if not self._is_current(snapshot, index):
+                    return False
+                late = ids[found] != exemplars
+                where = numbers[found]
+                where[late] = places.of(exemplars[late])
+            lists.add(blocks, table[:, 4], means, where)
+            begin += len(blocks)
+            with self._lock:
+                if not self._is_current(snapshot, index):
+                    return False
+                snapshot = self._forest.closed()
+        with self._lock:
+            if not self._is_current(snapshot, index):
+                return False
+            self._add(lists, places, self._forest.closed())
+            self._lists, self._places, self._generation = lists, places, snapshot.generation
+        return True
+
+    def _is_current(self, snapshot: Snapshot, index: ExemplarIndex) -> bool:
+        return self._forest.closed().generation == snapshot.generation and self._upkeep.index is index
+
+    def _all_places(self, places: _Places) -> tuple[Ids, Ids]:
+        """Read which list each exemplar lies in, a few lists at a time: ids ascending, and numbers, int64 [K] twice."""
+        parts = list(self._read_places(places))
+        ids, numbers = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        order = np.argsort(ids)
+        return ids[order], numbers[order]
+
+    def _read_places(self, places: _Places) -> Iterator[tuple[Ids, Ids]]:
+        edges = [*range(0, len(places.index.centroids), _SLICE), len(places.index.centroids)]
+        for first, end in pairwise(edges):
+            with self._lock:
+                ids, numbers = places.index.contents(np.arange(first, end))
+                yield ids, numbers if len(places.index.centroids) > 1 else places.of(ids)
