@@ -1,10 +1,12 @@
 """Does a context vector help to tell what comes? `python -m benchmarks.context [--keep FOLDER]`.
 
 Games and videos are shown to a real memory as a session that asks for contexts would: each frame gets what attention
-gives for it over what was stored before its group. A linear prediction of the embedding k frames ahead is then learned
-from the frame alone, and from the frame and its context: on the middle of the time, with the strength of its
-regularisation chosen on the next tenth, judged on the last quarter. Fitted attention is fitted on what was stored in
-the first half. Prints a table and, as its last line, one JSON object.
+gives for it over what was stored before its group. The embedding k frames ahead is then predicted, from the frame alone
+and from the frame and its context, in two ways: by a *blend*, a weight each for the frame, the mean of all frames so
+far and the context, which is what an application has that learns nothing itself; and by a *ridge* regression that
+learns a whole matrix from this very stream. Both are learned on the middle of the time, the strength of regularisation
+on the next tenth, and judged on the last quarter. Fitted attention is fitted on what was stored in the first half.
+Prints a table and, as its last line, one JSON object.
 """
 
 import json
@@ -34,6 +36,9 @@ from memory_store.scope import Scope
 from memory_store.store import MemoryStore
 from service.learning import past_of
 
+Inputs = list[NDArray[np.float32] | NDArray[np.float64]]
+"""What is known at each frame: [T, D] each."""
+
 AHEAD_FRAMES = (1, 5, 15, 60)
 
 THRESHOLD = 0.10
@@ -43,7 +48,8 @@ _SESSION = "0f3f2c9e-6a53-4c2f-9f0c-1a8d4f5c2b11"
 _GROUP = 16
 """Frames stored at a time: contexts are as old as that at most."""
 
-_SHARPNESS = 20.0
+_INVERSE_TEMPERATURE = 60.0
+"""Of plain attention: sharper than a query's, since what comes depends on what is on screen."""
 
 _TRAINED = (0.5, 0.65)
 """Of the time: until where nothing is learned but what the memory holds, and until where predictions are."""
@@ -77,30 +83,42 @@ def main(frames: int, keep: Path | None) -> None:
         rows = [
             row for place, footage in enumerate(footages) for row in _rows(footage, Path(temporary) / f"store-{place}")
         ]
-    print(f"{'stream':20} {'ahead':>6} {'last frame':>11} {'frame':>8} {'+ context':>10} {'+ fitted':>9}  (error)")
+    print("Mean squared distance of what was predicted; - where fitting kept nothing")
+    names = f"{'+context':>9} {'+fitted':>9}"
+    print(f"{'stream':18} {'ahead':>5} {'last':>7} | {'blend':>7} {names} | {'ridge':>7} {names}")
     for row in rows:
-        fitted = "-" if row["fitted"] is None else f"{row['fitted']:.4f}"
-        print(
-            f"{row['stream']:20} {row['ahead_frames']:6} {row['persistence']:11.4f} {row['frame']:8.4f}"
-            f" {row['context']:10.4f} {fitted:>9}"
-        )
+        ways = " | ".join(_told(row, way) for way in ("blend", "ridge"))
+        print(f"{row['stream']:18} {row['ahead_frames']:5} {row['last_frame']:7.4f} | {ways}")
     print(json.dumps({"context": rows}))
+
+
+def _told(row: Figures, way: str) -> str:
+    alone = row[way]
+    assert isinstance(alone, float)
+    cells = [f"{alone:7.4f}"]
+    for name in ("context", "fitted"):
+        error = row[f"{way}_{name}"]
+        cells.append("        -" if not isinstance(error, float) else f"{100 * (error / alone - 1):+7.1f} %")
+    return " ".join(cells)
 
 
 def _rows(footage: Footage, folder: Path) -> list[Figures]:
     contexts = _contexts(footage, folder)
     frames = footage.frames
+    so_far = np.cumsum(frames, 0, np.float64) / np.arange(1, len(frames) + 1)[:, None]
     rows: list[Figures] = []
     for ahead in AHEAD_FRAMES:
         if len(frames) < 8 * max(ahead, 10):
             continue
-        alone = [frames]
-        errors = {"frame": _error(alone, frames, ahead), "context": _error([*alone, contexts.plain], frames, ahead)}
-        fitted = None if contexts.fitted is None else _error([*alone, contexts.fitted], frames, ahead)
         begin = int(_CHOSEN * len(frames))
-        persistence = float(((frames[begin + ahead :] - frames[begin:-ahead]) ** 2).sum(1).mean())
-        row: Figures = {"stream": footage.name, "ahead_frames": ahead, "persistence": round(persistence, 4)}
-        rows.append(row | {name: round(error, 4) for name, error in errors.items()} | {"fitted": fitted})
+        last = float(((frames[begin + ahead :] - frames[begin:-ahead]) ** 2).sum(1).mean())
+        row: Figures = {"stream": footage.name, "ahead_frames": ahead, "last_frame": round(last, 5)}
+        for way, predicted, alone in (("blend", _blended, [frames, so_far]), ("ridge", _regressed, [frames])):
+            row[way] = round(predicted(alone, frames, ahead), 5)
+            row[f"{way}_context"] = round(predicted([*alone, contexts.plain], frames, ahead), 5)
+            fitted = contexts.fitted
+            row[f"{way}_fitted"] = None if fitted is None else round(predicted([*alone, fitted], frames, ahead), 5)
+        rows.append(row)
     return rows
 
 
@@ -135,17 +153,34 @@ def _attend(
     if not view.stay_count:
         return
     for place, frame in enumerate(group):
-        plain[place] = attend(frame * np.float32(_SHARPNESS), view, Effort(), 0).context_vector
+        plain[place] = attend(frame * np.float32(_INVERSE_TEMPERATURE), view, Effort(), 0).context_vector
         if heads is not None:
             fitted[place] = attend_by_heads(heads, frame, view, Effort(), 0).context_vector
 
 
-def _error(inputs: list[Vectors], frames: Vectors, ahead: int) -> float:
-    """Give the mean squared distance of a ridge regression's prediction, `ahead` frames on, over the last quarter."""
+def _edges(frames: Vectors, ahead: int) -> tuple[int, int, int, int]:
+    """Where learning begins and ends, and what chooses the strength of regularisation; the rest judges."""
+    number = len(frames) - ahead
+    begin, end, chosen = (int(share * number) for share in (*_TRAINED, _CHOSEN))
+    return begin, end - ahead, end, chosen - ahead
+
+
+def _blended(inputs: Inputs, frames: Vectors, ahead: int) -> float:
+    """Give the mean squared distance of the best blend of the inputs, `ahead` frames on, over the last quarter."""
+    begin, _, _, end = _edges(frames, ahead)
+    target = frames[ahead:]
+    learned = np.stack([values[begin:end].ravel() for values in inputs], axis=1)
+    weights, *_ = np.linalg.lstsq(learned, target[begin:end].ravel(), rcond=None)
+    first = end + ahead
+    blend = sum(weight * values[first:-ahead] for weight, values in zip(weights, inputs, strict=True))
+    return float(((blend - target[first:]) ** 2).sum(1).mean())
+
+
+def _regressed(inputs: Inputs, frames: Vectors, ahead: int) -> float:
+    """Give the mean squared distance of a ridge regression's prediction, likewise."""
     known = np.concatenate([*inputs, np.ones((len(frames), 1), np.float32)], axis=1).astype(np.float64)[:-ahead]
     change = (frames[ahead:] - frames[:-ahead]).astype(np.float64)  # what is predicted is how it will differ
-    edges = [int(share * len(known)) for share in (*_TRAINED, _CHOSEN)]
-    begin, end = edges[0], edges[1] - ahead
+    begin, end, choosing, chosen = _edges(frames, ahead)
     covariance, target = known[begin:end].T @ known[begin:end], known[begin:end].T @ change[begin:end]
 
     def error(weights: NDArray[np.float64], first: int, last: int | None) -> float:
@@ -155,8 +190,8 @@ def _error(inputs: list[Vectors], frames: Vectors, ahead: int) -> float:
         np.linalg.solve(covariance + strength * np.eye(len(covariance)), target).astype(np.float64)
         for strength in _STRENGTHS
     ]
-    best = min(solved, key=lambda weights: error(weights, edges[1], edges[2] - ahead))
-    return error(best, edges[2], None)
+    best = min(solved, key=lambda weights: error(weights, choosing, chosen))
+    return error(best, chosen + ahead, None)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ as needles are where summaries cannot show them; how their stays scatter around 
 the query's similarities scatter in the others, and so what those may weigh. Those that may weigh most are opened too.
 From the others stays are drawn, more where more is at stake (Neyman's allocation), and each stands for those that were
 not. A stratum from which less than one would be drawn has that chance of giving one, which then corrects its summary
-as much more (a difference estimator). So nothing is over- or underestimated on average, whatever the summaries say; a
-bad summary costs accuracy, which the stated error tells. (W. G. Cochran, Sampling Techniques, 1977, chapters 5, 7, 9A.)
+as much more (a difference estimator, its summaries scaled by what was drawn). So next to nothing is over- or
+underestimated on average, whatever the summaries say; a bad summary costs accuracy, which the stated error tells.
+(W. G. Cochran, Sampling Techniques, 1977, chapters 5, 7, 9A.)
 
 Shapes: R rows, S strata, U strata that are not opened, T draws, D width.
 """
@@ -70,17 +71,17 @@ def sampled(query: Vector, view: MemoryView, stays: int, rng: np.random.Generato
     near = _Rows.read(query, view, opened)
     summaries = summaries.scattered(_scatter(summaries, near, of), strata.frames)
 
-    draws = _Draws.planned(summaries, strata, nearest, stays - len(always) - len(opened), rng)
+    left = max(stays - len(always) - len(opened), int(_LEFT_SHARE * stays))
+    draws = _Draws.planned(summaries, strata, nearest, left, rng)
     heavy, _ = _opened(view, draws.opened, always)
     drawn, of_draw = draws.rows(strata, rng)
     # What is read in full already, and what does not count, stands for nothing.
     fresh = view.counting(drawn) & ~_among(drawn, always)
     # One reading for both, in the order of rows; -1 for what is opened.
-    rows = np.concatenate([heavy, drawn])
+    rows = np.concatenate([heavy, drawn[fresh]])
+    of = np.concatenate([np.full(len(heavy), -1), of_draw[fresh]])
     order = np.argsort(rows)
-    of = np.concatenate([np.full(len(heavy), -1), of_draw])[order]
-    counts = np.concatenate([np.ones(len(heavy), np.bool_), fresh])[order]
-    rest = _Rows.read(query, view, rows[order]).drawn(of, counts, strata, draws)
+    rest = _Rows.read(query, view, rows[order]).drawn(of[order], strata, draws)
     return _estimated(query, view, summaries, draws, [first, near, rest], len(strata.frames) + compared)
 
 
@@ -103,10 +104,10 @@ class _Rows:
         unused = np.full(len(rows), -1)
         return _Rows(rows, means, stay_masses(query, means, frames), np.ones(len(rows)), unused)
 
-    def drawn(self, of: Numbers, fresh: NDArray[np.bool_], strata: Strata, draws: "_Draws") -> "_Rows":
+    def drawn(self, of: Numbers, strata: Strata, draws: "_Draws") -> "_Rows":
         """Say what these stays stand for, given that they were drawn: a stay comes as often as it has frames."""
-        stands_for = fresh.astype(np.float64)
-        was_drawn = np.flatnonzero((of >= 0) & fresh)
+        stands_for = np.ones(len(of))
+        was_drawn = np.flatnonzero(of >= 0)
         stratum = of[was_drawn]
         frames = strata.frames[draws.strata[stratum]] / (draws.numbers[stratum] * draws.chances[stratum])
         stands_for[was_drawn] = frames / self.masses.frames[was_drawn]
@@ -141,7 +142,7 @@ class _Draws:
     ) -> "_Draws":
         """Open what may weigh most, as much as the risk asks for, and share the draws out by mass times spread."""
         wider = summaries.scattered(_WIDER, strata.frames)
-        masses = np.exp(wider.logs - wider.logs.max())
+        masses = np.exp(wider.logs - wider.logs.max(initial=-np.inf))
         relative = np.expm1(np.minimum(wider.variances, 30.0))
         stakes = masses * np.sqrt(np.minimum(relative, strata.stays) * 0.5 + wider.spreads())
         beyond = np.ones(len(stakes), np.bool_)

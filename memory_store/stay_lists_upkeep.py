@@ -144,6 +144,8 @@ class StayListsUpkeep:
                     return False
                 snapshot = self._forest.closed()
         with self._lock:
+            if self._stopped:
+                return True
             if not self._is_current(snapshot, index):
                 return False
             self._add(lists, places, self._forest.closed())

@@ -156,7 +156,8 @@ class View:
         """
         if self.lists is None or not self._by_time:
             return np.empty(0, np.int64), 0
-        order = np.argsort(-(self.lists.means @ query), kind="stable")
+        # On the core that calls: BLAS waits for its threads by spinning.
+        order = np.argsort(-np.einsum("sd,d->s", self.lists.means, query), kind="stable")
         # As many of the lists' stays count as lie within the scope.
         wanted = stays / max(self._scope_share, 1 / _MOST_COMPARED)
         nearest = order[: int(np.searchsorted(np.cumsum(self.lists.stays[order]), wanted))]

@@ -1,7 +1,7 @@
 """What attention read, as answers tell it: levels, exemplars and the way down, against loops over the stays read."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -259,14 +259,16 @@ def test_sampled_blocks_weigh_about_what_they_weigh(memory: Memory) -> None:
                 assert sampled.blocks[place] == pytest.approx(weight, abs=0.05)
 
 
-def test_an_answer_about_a_time_names_nothing_that_came_later(memory: Memory) -> None:
+@pytest.mark.parametrize("streams", [None, {"loop"}])
+def test_an_answer_about_a_time_names_nothing_that_came_later(memory: Memory, streams: set[str] | None) -> None:
     """Stays are read by lists, which hold those that came later too."""
-    told = _told(memory, AS_OF, 2.0, 2000)
+    scope = replace(AS_OF, stream_ids=None if streams is None else frozenset(map(memory.stream_id, streams)))
+
+    told = _told(memory, scope, 2.0, 2000)
+
     assert told.sampled
     assert isinstance(told.view.strata, ListStrata)
-
     facts = told.view.facts(told.reading.rows)
-
     assert facts.column("last_us").max() <= AS_OF.last_us
     assert {exemplar for exemplar, _ in told.attention.exemplars} <= set(told.view.exemplar_ids().tolist())
     assert max(block.last_us for _, listed in told.attention.levels for block in listed) <= AS_OF.last_us

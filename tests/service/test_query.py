@@ -87,7 +87,7 @@ def test_attention_is_softmax_over_stays_that_allows_for_the_spread_of_their_fra
 def test_an_answer_tells_how_far_it_may_be_from_attention_over_every_frame(
     stub: VideoMemoryServiceStub, filled: str, beta: float
 ) -> None:
-    picture = raw(scene(3, brightness=2))
+    picture = raw(scene(1, brightness=4))
     [query] = embeddings(stub, [picture])
     shown = [scene(number, brightness=place) for name in SHOWN for place, number in enumerate(SHOWN[name])]
     frames_seen = embeddings(stub, [raw(pixels) for pixels in shown]).astype(np.float64)
@@ -99,7 +99,8 @@ def test_an_answer_tells_how_far_it_may_be_from_attention_over_every_frame(
     away = np.linalg.norm(np.array(answer.context_vector.values) - expected) / np.linalg.norm(expected)
     error = answer.context_error
     assert (error.reading, error.confidence) == (0, 0.95)  # all six stays were opened
-    assert 0 < away <= error.storing < 0.1
+    assert away <= error.storing + 1e-6  # rounding
+    assert 0 < error.storing < 0.1
     assert (answer.opened_stay_count, answer.vectors_read, answer.unopened_share) == (6, 6, 0)
 
 
