@@ -113,7 +113,9 @@ def _rows(footage: Footage, folder: Path) -> list[Figures]:
         begin = int(_CHOSEN * len(frames))
         last = float(((frames[begin + ahead :] - frames[begin:-ahead]) ** 2).sum(1).mean())
         row: Figures = {"stream": footage.name, "ahead_frames": ahead, "last_frame": round(last, 5)}
-        for way, predicted, alone in (("blend", _blended, [frames, so_far]), ("ridge", _regressed, [frames])):
+        blend: Inputs = [frames, so_far]
+        ridge: Inputs = [frames]
+        for way, predicted, alone in (("blend", _blended, blend), ("ridge", _regressed, ridge)):
             row[way] = round(predicted(alone, frames, ahead), 5)
             row[f"{way}_context"] = round(predicted([*alone, contexts.plain], frames, ahead), 5)
             fitted = contexts.fitted
@@ -168,9 +170,9 @@ def _edges(frames: Vectors, ahead: int) -> tuple[int, int, int, int]:
 def _blended(inputs: Inputs, frames: Vectors, ahead: int) -> float:
     """Give the mean squared distance of the best blend of the inputs, `ahead` frames on, over the last quarter."""
     begin, _, _, end = _edges(frames, ahead)
-    target = frames[ahead:]
-    learned = np.stack([values[begin:end].ravel() for values in inputs], axis=1)
-    weights, *_ = np.linalg.lstsq(learned, target[begin:end].ravel(), rcond=None)
+    target = frames[ahead:].astype(np.float64)
+    learned = np.stack([values[begin:end].ravel() for values in inputs], axis=1).astype(np.float64)
+    weights = np.linalg.lstsq(learned, target[begin:end].ravel(), rcond=None)[0].tolist()
     first = end + ahead
     blend = sum(weight * values[first:-ahead] for weight, values in zip(weights, inputs, strict=True))
     return float(((blend - target[first:]) ** 2).sum(1).mean())
