@@ -10,7 +10,6 @@ Footage is the sample videos and games recorded with ale-py (`footage`, `atari`)
 them and changes of their brightness. A full run takes some twenty minutes on 2 cores once the footage is there.
 """
 
-import importlib.util
 import json
 import os
 import tempfile
@@ -25,6 +24,7 @@ from benchmarks.atari import GAMES
 from benchmarks.figures import Figures
 from benchmarks.footage import Footage, game_footage, video_footage
 from benchmarks.growth import Vectors
+from benchmarks.learned import learned_figures
 from benchmarks.read_growth import SEED, GrownStays, grown_memory, sequences_of
 from benchmarks.read_needles import needle_figures
 from benchmarks.read_questions import Nudges, questions
@@ -134,11 +134,8 @@ def _grown(
 
 def _learned(footages: Sequence[Footage]) -> Rows:
     """Measure what learned attention brings."""
-    if importlib.util.find_spec("benchmarks.learned") is None:
-        _note("learned: left out, since benchmarks/learned.py is not there")
-        return {"learned": []}
     _note("learned")
-    return {"learned": list(importlib.import_module("benchmarks.learned").learned_figures(footages))}
+    return {"learned": list(learned_figures(footages))}
 
 
 def _targets(rows: Rows) -> list[Target]:

@@ -173,6 +173,7 @@ def _errors(of: Sequence[_Outcome], stays: int, way: str) -> Figures:
         "error_median": _percentile(contexts, 50),
         "error_p95": _percentile(contexts, 95),
         "denominator_error": _percentile(denominators, 50),
+        "not_numbers": len(contexts) - int(np.isfinite(contexts).sum()),
     }
 
 

@@ -56,6 +56,9 @@ class Examples:
     stay_ids: Tensor
     """The stay that it is: int64 [S]."""
 
+    stream_ids: Tensor
+    """The stream of it: int64 [S]."""
+
     exemplars: Tensor
     """Number of its exemplar: int64 [S], in [0, E)."""
 
@@ -88,6 +91,7 @@ class Examples:
         means, counts, superseded = _growing(past.means[order], past.frames[order], past.stay_ids[order])
         self.means, self.counts = torch.from_numpy(means), torch.from_numpy(counts)
         self.superseded, self.stay_ids = torch.from_numpy(superseded), torch.from_numpy(past.stay_ids[order])
+        self.stream_ids = torch.from_numpy(past.stream_ids[order])
         self.exemplars = torch.from_numpy(exemplars.astype(np.int64))
         by_exemplar = np.argsort(exemplars, kind="stable")
         self._rows_of = np.split(by_exemplar, np.flatnonzero(np.diff(exemplars[by_exemplar])) + 1)  # E lists

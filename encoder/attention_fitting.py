@@ -114,11 +114,15 @@ def reading(module: HierarchicalAttention, examples: Examples) -> Read:
     return lambda queries, rows, counts, visible: module(queries, examples.means[rows], counts, visible)
 
 
+def plain_attention(dimension: int, inverse_temperature: float) -> HierarchicalAttention:
+    """Make heads that nothing was learned by: as few as there can be, of D = `dimension`."""
+    return HierarchicalAttention(dimension, heads=1, rank=1, inverse_temperature=inverse_temperature)
+
+
 def best_plain(examples: Examples, chosen: Tensor) -> tuple[float, Found]:
     """Find evidence with plain attention, at the inverse temperature that is best for these very examples."""
-    width = examples.queries.shape[1]
     tried = []
     for inverse_temperature in PLAIN_INVERSE_TEMPERATURES:
-        plain = HierarchicalAttention(width, heads=1, rank=1, inverse_temperature=inverse_temperature)
+        plain = plain_attention(examples.queries.shape[1], inverse_temperature)
         tried.append((inverse_temperature, find(reading(plain, examples), examples, chosen)))
     return max(tried, key=lambda pair: pair[1].top5)

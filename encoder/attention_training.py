@@ -26,7 +26,8 @@ MOST_CHECKED = 500
 """Examples that say when to stop: as many of them, evenly spaced, if there are more."""
 
 MOST_CANDIDATES = 4_096
-"""Rows that a chunk of training reads; beyond it some are drawn, each of which then stands for several."""
+"""Rows that a chunk of training reads, beside those of exemplars that its examples name; of more some are drawn, each
+of which then stands for several."""
 
 CHUNK = 32
 """Neighbouring examples that share the rows they see."""
@@ -50,9 +51,6 @@ _CONTEXT_LOSS = 0.1
 
 _MOST_FEEDBACK_WEIGHT = 10.0
 """Feedback counts as much as all sightings together, but no example of it more than this many sightings."""
-
-_FLOOR = 1e-9
-"""Weight that every exemplar is taken to have at least: what cannot be foreseen must not drown what can."""
 
 Read = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """A way of attending: queries [C, D], numbers of rows [N], frames of rows [N] and which query sees which, bool [C, N],
@@ -86,20 +84,17 @@ def find(read: Read, examples: Examples, chosen: Tensor) -> Found:
             rows, visible = examples.known(chunk)
             contexts, weights = read(examples.queries[chunk], rows, examples.counts[rows], visible)
             by_exemplar = exemplar_weights(weights, examples, rows, chunk)
-            best = by_exemplar[:, :-1].topk(min(TOP, examples.exemplar_count), 1).indices  # [C, TOP]
+            best = by_exemplar.topk(min(TOP, examples.exemplar_count), 1).indices  # [C, TOP]
             hits.append((best[:, :, None] == examples.evidence[chunk][:, None]).any(2).any(1))
-            shares.append(_shares(by_exemplar, examples.evidence[chunk]).log())
+            shares.append(_log_shares(weights, examples, rows, chunk))
             similarities.append(torch.cosine_similarity(contexts, examples.sought[chunk]))
     return Found(torch.cat(hits), float(torch.cat(shares).mean()), float(torch.cat(similarities).mean()))
 
 
 def exemplar_weights(log_weights: Tensor, examples: Examples, rows: Tensor, chunk: Tensor) -> Tensor:
-    """Sum the weights of rows, [C, N], by exemplar, leaving out the one on screen: [C, E + 1], the last column is 0."""
-    sums = torch.zeros(len(chunk), examples.exemplar_count + 1).index_add(
-        1, examples.exemplars[rows], log_weights.exp()
-    )
-    left_out = torch.zeros_like(sums, dtype=torch.bool).scatter(1, examples.on_screen[chunk][:, None], value=True)
-    return sums.masked_fill(left_out, 0.0)
+    """Give each exemplar's share of the weights of rows, [C, N], without the one on screen: [C, E]."""
+    shares = torch.softmax(_without_on_screen(log_weights, examples, rows, chunk), 1)
+    return torch.zeros(len(chunk), examples.exemplar_count).index_add(1, examples.exemplars[rows], shares)
 
 
 def steps_worth_taking(module: nn.Module, read: Read, examples: Examples, chosen: Tensor, seed: int) -> int:
@@ -188,20 +183,29 @@ def _losses(read: Read, examples: Examples, chunk: Tensor, random: np.random.Gen
     """How far each example of a chunk is from its evidence, by exemplars and by the context vector: [C]."""
     rows, visible = examples.known(chunk)
     counts = examples.counts[rows].float()
-    if len(rows) > MOST_CANDIDATES:
-        numbers = torch.cat([examples.evidence[chunk].flatten(), examples.on_screen[chunk]])
-        needed = torch.isin(examples.exemplars[rows], numbers)
-        others = torch.nonzero(~needed).squeeze(1).numpy()
-        drawn = random.choice(others, min(len(others), MOST_CANDIDATES), replace=False)
-        counts[torch.from_numpy(drawn)] *= len(others) / len(drawn)
-        kept = torch.from_numpy(np.sort(np.concatenate([torch.nonzero(needed).squeeze(1).numpy(), drawn])))
-        rows, counts, visible = rows[kept], counts[kept], visible[:, kept]
+    named = torch.cat([examples.evidence[chunk].flatten(), examples.on_screen[chunk]])
+    others = torch.nonzero(~torch.isin(examples.exemplars[rows], named)).squeeze(1)
+    if len(others) > MOST_CANDIDATES:
+        drawn = torch.from_numpy(random.choice(others.numpy(), MOST_CANDIDATES, replace=False))
+        counts[drawn] *= len(others) / MOST_CANDIDATES
+        left = torch.ones(len(rows), dtype=torch.bool)
+        left[others] = False
+        left[drawn] = True
+        rows, counts, visible = rows[left], counts[left], visible[:, left]
     contexts, weights = read(examples.queries[chunk], rows, counts, visible)
-    shares = _shares(exemplar_weights(weights, examples, rows, chunk), examples.evidence[chunk])
-    return -shares.log() + _CONTEXT_LOSS * (1 - torch.cosine_similarity(contexts, examples.sought[chunk]))
+    found = _log_shares(weights, examples, rows, chunk)
+    return -found + _CONTEXT_LOSS * (1 - torch.cosine_similarity(contexts, examples.sought[chunk]))
 
 
-def _shares(by_exemplar: Tensor, evidence: Tensor) -> Tensor:
-    """The evidence's share of the weights of exemplars, [C, E + 1] and [C, K] to [C], with the floor: above 0."""
-    found = by_exemplar.gather(1, evidence).sum(1)
-    return (found + _FLOOR) / (by_exemplar.sum(1) + _FLOOR)
+def _log_shares(log_weights: Tensor, examples: Examples, rows: Tensor, chunk: Tensor) -> Tensor:
+    """Log of the evidence's share of the weights of rows, [C, N], without the exemplar on screen: [C].
+
+    Never by way of the weights: where the one on screen takes all but e^-100, the others still have their order.
+    """
+    others = _without_on_screen(log_weights, examples, rows, chunk)
+    is_evidence = (examples.exemplars[rows][:, None] == examples.evidence[chunk][:, None]).any(2)  # [C, N]
+    return torch.logsumexp(others.masked_fill(~is_evidence, -torch.inf), 1) - torch.logsumexp(others, 1)
+
+
+def _without_on_screen(log_weights: Tensor, examples: Examples, rows: Tensor, chunk: Tensor) -> Tensor:
+    return log_weights.masked_fill(examples.exemplars[rows] == examples.on_screen[chunk][:, None], -torch.inf)

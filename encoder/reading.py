@@ -17,8 +17,9 @@ LEAST_STAYS = 1000
 CONFIDENCE = 0.95
 """Share of queries in which the stated errors hold; `python -m benchmarks.read` measures it."""
 
-_STORING_FACTOR = 1.0
-"""Stated error of storing over its estimated standard deviation, so that CONFIDENCE holds; measured likewise."""
+_ALIKE = 0.1
+"""Correlation of what stays are off by: the frames of a stream differ from their means in like ways. Measured
+likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,10 @@ def storing_error(masses: StayMasses, weights: Floats, shares: Floats, along: Ve
         along: their means times the context vector: [R].
         context: the context vector, [D].
     """
-    variance = float((weights * shares * masses.relative_variances(context, along)).sum())
-    return _STORING_FACTOR * float(np.sqrt(max(0.0, variance))) / float(np.linalg.norm(context))
+    relative = masses.relative_variances(context, along)
+    apart = float((weights * shares * relative).sum())
+    together = float((shares * np.sqrt(relative)).sum()) ** 2
+    return float(np.sqrt(apart + _ALIKE * together)) / float(np.linalg.norm(context))
 
 
 def combined(readings: Sequence[Reading], mixture: Floats, context: Vector) -> Reading:

@@ -21,7 +21,7 @@ from encoder.memory_view import Floats, MemoryView, Numbers, Strata, Vector
 from encoder.reading import Reading, storing_error
 from encoder.stay_masses import StayMasses, products, stay_masses
 
-_NEAREST_SHARE = 0.35
+_NEAREST_SHARE = 0.45
 """Of the stays to open, for the strata nearest to the query."""
 
 _HEAVIEST_SHARES = (0.0, 0.2, 0.5, 0.8)
@@ -44,12 +44,12 @@ _FACTOR = 1.5
 """Stated error over the estimated standard deviation, so that `encoder.reading.CONFIDENCE` holds: what was drawn shows
 too little of what it missed. Measured by `python -m benchmarks.read`."""
 
-_WIDER = 1.15
+_WIDER = 1.08
 """Times the variance of similarities in a stratum that summaries are allowed for when they state an error: the largest
 of some hundred similarities are larger than those of a normal distribution."""
 
-_ROUNDING = 2e-4
-"""The least error that is stated: vectors are of float32, and smaller ones cannot be told from what was drawn."""
+_ROUNDING = 1e-3
+"""The least error that is stated where not all is read: smaller ones cannot be told from what was drawn."""
 
 
 def sampled(query: Vector, view: MemoryView, stays: int, rng: np.random.Generator) -> Reading:
@@ -63,12 +63,12 @@ def sampled(query: Vector, view: MemoryView, stays: int, rng: np.random.Generato
     """
     needles, compared = view.needles(query, int(_NEAREST_SHARE * stays))
     always = np.unique(np.concatenate([view.loose, needles]))
-    first = _Rows.read(query, view, always)
     strata = view.strata
     summaries = stay_masses(query, strata.means, strata.frames)  # of strata, as if they were stays
     nearest = _nearest(summaries, strata, int(_NEAREST_SHARE * stays))
     opened, of = _opened(view, nearest, always)
-    near = _Rows.read(query, view, opened)
+    first = _Rows.read(query, view, np.sort(np.concatenate([always, opened])))
+    near = first.masses.chosen(np.searchsorted(first.rows, opened))
     summaries = summaries.scattered(_scatter(summaries, near, of), strata.frames)
 
     left = max(stays - len(always) - len(opened), int(_LEFT_SHARE * stays))
@@ -82,7 +82,7 @@ def sampled(query: Vector, view: MemoryView, stays: int, rng: np.random.Generato
     of = np.concatenate([np.full(len(heavy), -1), of_draw[fresh]])
     order = np.argsort(rows)
     rest = _Rows.read(query, view, rows[order]).drawn(of[order], strata, draws)
-    return _estimated(query, view, summaries, draws, [first, near, rest], len(strata.frames) + compared)
+    return _estimated(query, view, summaries, draws, [first, rest], len(strata.frames) + compared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +142,14 @@ class _Draws:
     ) -> "_Draws":
         """Open what may weigh most, as much as the risk asks for, and share the draws out by mass times spread."""
         wider = summaries.scattered(_WIDER, strata.frames)
-        masses = np.exp(wider.logs - wider.logs.max(initial=-np.inf))
+        beyond = np.ones(len(strata.stays), np.bool_)
+        beyond[nearest] = False
+        # As shares of the largest there is to decide about: at high inverse temperatures the nearest dwarf all others.
+        logs = np.where(beyond, wider.logs, -np.inf)
+        masses = np.exp(logs - logs.max()) if beyond.any() else np.zeros(len(logs))
         relative = np.expm1(np.minimum(wider.variances, 30.0))
         stakes = masses * np.sqrt(np.minimum(relative, strata.stays) * 0.5 + wider.spreads())
-        beyond = np.ones(len(stakes), np.bool_)
-        beyond[nearest] = False
-        order = np.argsort(-np.where(beyond, wider.logs, -np.inf), kind="stable")[: int(beyond.sum())]
+        order = np.argsort(-logs, kind="stable")[: int(beyond.sum())]
         ends = np.cumsum(strata.stays[order])
         best, least = (beyond, np.zeros(len(stakes))), np.inf
         for share in _HEAVIEST_SHARES:
@@ -226,10 +228,10 @@ def _among(rows: Numbers, some: Numbers) -> NDArray[np.bool_]:
     return np.isin(rows, some)
 
 
-def _scatter(summaries: StayMasses, near: _Rows, of: Numbers) -> float:
+def _scatter(summaries: StayMasses, near: StayMasses, of: Numbers) -> float:
     """Compare how stays scatter along the query around the means of their strata with what spreads make expect."""
-    expected = float((near.masses.frames * summaries.variances[of]).sum())
-    found = float((near.masses.frames * (near.masses.along - summaries.along[of]) ** 2).sum())
+    expected = float((near.frames * summaries.variances[of]).sum())
+    found = float((near.frames * (near.along - summaries.along[of]) ** 2).sum())
     return found / expected if expected > 0 else 1.0
 
 

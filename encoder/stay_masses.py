@@ -25,6 +25,10 @@ best for every video that was tried (`python -m benchmarks.read`)."""
 _INDEPENDENT = 2
 """Neighbouring frames are alike: however many a stay has, they differ from its mean as so many independent ones do."""
 
+_MASS_MAY_BE_OFF = 4.0
+"""Squared error of the mass of a stay, as a share of it, at most: where one frame holds nearly all of it, the largest
+of m is what is estimated."""
+
 _LARGEST_EXPONENT = 30.0
 
 
@@ -84,7 +88,7 @@ class StayMasses:
             context: c, [D].
             along_context: mu.c: [N].
         """
-        most = np.minimum(np.expm1(np.minimum(self.variances, _LARGEST_EXPONENT)), self.frames)
+        most = np.minimum(np.expm1(np.minimum(self.variances, _LARGEST_EXPONENT)), _MASS_MAY_BE_OFF)
         away = self.square_distances(context, along_context)
         relative = (most * away + self.spreads() * (1.0 + most)) / np.minimum(self.frames, _INDEPENDENT)
         return np.where(self.frames > 1, relative, 0.0)
