@@ -196,8 +196,9 @@ def _shared_out(
     """
     while True:
         left = max(0, stays - int(sizes[~closed & beyond].sum()))
-        total = float(stakes[closed].sum())
-        wanted = np.maximum(stakes * (left / total if total > 0 else 0.0), _LEAST_CHANCE)
+        at_stake = np.where(closed, stakes, 0.0)
+        total = float(at_stake.sum())
+        wanted = np.maximum(at_stake / (total if total > 0 else 1.0) * left, _LEAST_CHANCE)
         more = np.flatnonzero(closed & (wanted >= _WORTH_OPENING * sizes))
         more = more[np.cumsum(sizes[more]) <= left - _LEFT_SHARE * stays]
         if not len(more):
@@ -282,7 +283,7 @@ def _estimated(
     entropy -= float((expected * counts * np.log(np.maximum(expected / strata.stays[draws.closed], 1e-300))).sum())
     return Reading(
         context_vector=narrow,
-        reading_error=max(_ROUNDING, _FACTOR * float(np.sqrt(variance)) / float(np.linalg.norm(context))),
+        reading_error=max(_FACTOR * float(np.sqrt(variance)) / float(np.linalg.norm(context)), _ROUNDING),
         storing_error=storing_error(masses, own, shares, along, context),
         rows=rows[order],
         weights=own[order],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from encoder import attention_training
 from encoder.attention_examples import HORIZON, Examples
 from encoder.attention_fitting import FitOutcome, fit, plain_attention, reading
-from encoder.attention_training import exemplar_weights
+from encoder.attention_training import exemplar_weights, train
 from encoder.learned_attention import HierarchicalAttention
 from encoder.past import Feedback, Past
 
@@ -89,19 +89,23 @@ def test_fitted_heads_find_the_scene_that_always_follows() -> None:
     assert found == list(range(1, 40, 2))
 
 
-def test_the_same_past_and_seed_give_the_same_heads() -> None:
-    past = _past(_pairs(10, 400, seed=1), _scenes(20))
-
-    first, second = fit(past, seed=3), fit(past, seed=3)
-
-    assert first.module is not None
-    assert second.module is not None
-    assert first.module.version == second.module.version
+def _trained(examples: Examples, steps: int, seed: int) -> HierarchicalAttention:
+    module = HierarchicalAttention(D, heads=1, rank=16, inverse_temperature=20.0)
+    train(module, reading(module, examples), examples, torch.arange(len(examples)), steps, seed)
+    return module
 
 
-@pytest.mark.parametrize("seed", range(3))
+def test_the_same_examples_and_seed_give_the_same_heads() -> None:
+    examples = Examples(_past(_pairs(10, 400, seed=1), _scenes(20)))
+
+    first, second, other = (_trained(examples, 4, seed).version for seed in (3, 3, 4))
+
+    assert first == second != other
+
+
+@pytest.mark.parametrize("seed", range(2))
 def test_heads_are_not_kept_where_nothing_can_be_learned(seed: int) -> None:
-    outcome = fit(_past(_at_random(40, 700, seed), _scenes(40), seed), seed)
+    outcome = fit(_past(_at_random(40, 520, seed), _scenes(40), seed), seed)
 
     assert outcome.module is None
     assert outcome.queries > 150
@@ -110,10 +114,11 @@ def test_heads_are_not_kept_where_nothing_can_be_learned(seed: int) -> None:
 
 def test_heads_are_not_kept_where_what_was_learned_holds_no_more() -> None:
     scenes = _scenes(40)
-    first_part = _pairs(20, 700, seed=4)
-    others = [(scene + 2) % 40 if scene % 2 else scene for scene in _pairs(20, 300, seed=5)]
 
-    assert fit(_past(first_part + others, scenes), seed=0).module is None
+    outcome = fit(_past(_pairs(20, 490, seed=4) + _at_random(40, 210, seed=4), scenes), seed=0)
+
+    assert outcome.queries > 150
+    assert outcome.module is None
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 100])
@@ -130,16 +135,15 @@ def test_little_past_gives_no_heads(length: int) -> None:
 def test_heads_learn_from_feedback_what_the_stream_does_not_show() -> None:
     scenes, questions = _scenes(20), _scenes(20, seed=1)
     random = np.random.default_rng(6)
-    times = np.sort(random.integers(300 * SECOND_US, 600 * SECOND_US, 300))
+    times = np.sort(random.integers(100 * SECOND_US, 400 * SECOND_US, 300))
     said = [
         Feedback(questions[asked], [100 + (7 * int(asked)) % 20], int(time_us))
         for asked, time_us in zip(random.integers(0, 20, 300), times, strict=True)
     ]
-    past = _past(_at_random(20, 600, seed=6), scenes, feedback=said)
+    past = _past(_at_random(20, 400, seed=6), scenes, feedback=said)
 
-    without, outcome = fit(replace(past, feedback=()), seed=0), fit(past, seed=0)
+    outcome = fit(past, seed=0)
 
-    assert without.module is None
     assert outcome.module is not None
     found = [_found_first(outcome.module, questions[asked], scenes, without=asked) for asked in range(1, 20)]
     assert sum(place == (7 * asked) % 20 for asked, place in enumerate(found, 1)) >= 18
@@ -232,8 +236,8 @@ def test_what_comes_later_does_not_change_what_is_attended_to() -> None:
         chosen = torch.arange(len(examples))
         rows, visible = examples.known(chosen)
         _, logs = read(examples.queries, rows, examples.counts[rows], visible)
-        for place, of_example in zip(examples.moments.tolist(), logs.exp().detach(), strict=True):
-            of_moment[place] = {int(row): float(of_example[at]) for at, row in enumerate(rows) if of_example[at] > 0}
+        for place, of_example in zip(examples.moments.tolist(), logs.exp().tolist(), strict=True):
+            of_moment[place] = {row: of_example[at] for at, row in enumerate(rows.tolist()) if of_example[at] > 0}
         weights.append(of_moment)
     before, after = weights
     both = [moment for moment in before if moment in after and moment <= 100]
@@ -252,29 +256,31 @@ def test_nothing_earlier_is_learned_from_evidence_that_came_later() -> None:
     assert int(examples.settled[earlier].max()) < int(examples.moments[later].min())
 
 
-def test_the_exemplar_on_screen_is_left_out_of_what_is_found() -> None:
-    examples = Examples(_past(_pairs(5, 60, seed=0), _scenes(10)))
-    chunk = torch.arange(20, 30)
+def test_shares_of_exemplars_are_summed_over_stays_without_the_one_on_screen() -> None:
+    examples = Examples(_past(_pairs(5, 400, seed=0), _scenes(10)))
+    chunk = torch.arange(250, 260)
     rows, visible = examples.known(chunk)
-    _, logs = reading(plain_attention(D, 20.0), examples)(examples.queries[chunk], rows, examples.counts[rows], visible)
+    assert len(rows) > 20
+    read = reading(plain_attention(D, 20.0), examples)
+    _, logs = read(examples.queries[chunk], rows, examples.counts[rows], visible)
 
-    sums = exemplar_weights(logs, examples, rows, chunk)
+    shares = exemplar_weights(logs.detach(), examples, rows, chunk)
 
     for place, example in enumerate(chunk.tolist()):
-        for exemplar in range(10):
-            of_exemplar = logs[place].exp()[examples.exemplars[rows] == exemplar].sum()
-            shown = exemplar == examples.on_screen[example]
-            assert float(sums[place, exemplar]) == pytest.approx(0 if shown else float(of_exemplar), abs=1e-6)
+        masses = np.exp(logs[place].detach().double().numpy())
+        sums = np.bincount(examples.exemplars[rows].numpy(), masses, minlength=10)
+        sums[examples.on_screen[example]] = 0
+        np.testing.assert_allclose(shares[place], sums / sums.sum(), rtol=1e-3, atol=1e-9)
 
 
 def test_where_there_is_too_much_to_read_some_of_it_stands_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention_training, "MOST_CANDIDATES", 16)
-    scenes = _scenes(40)
+    monkeypatch.setattr(attention_training, "MOST_CANDIDATES", 4)
+    scenes = _scenes(20)
 
-    outcome = fit(_past(_pairs(20, 900, seed=0), scenes), seed=0)
+    module = _trained(Examples(_past(_pairs(10, 400, seed=0), scenes)), 120, seed=0)
 
-    assert outcome.module is not None
-    assert outcome.fitted_top5 > 0.55
+    found = [_found_first(module, scenes[scene], scenes, without=scene) for scene in range(0, 20, 2)]
+    assert found == list(range(1, 20, 2))
 
 
 def test_only_the_latest_sightings_are_left() -> None:

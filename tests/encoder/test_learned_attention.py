@@ -23,9 +23,9 @@ def _past(seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return vectors[:Q], vectors[Q:], torch.from_numpy(random.integers(1, 1000, N))
 
 
-def _trained(seed: int, heads: int = 3) -> HierarchicalAttention:
+def _trained(seed: int, heads: int = 3, dimension: int = D) -> HierarchicalAttention:
     """Heads with every parameter somewhere else than at the start."""
-    module = HierarchicalAttention(D, heads, rank=4, inverse_temperature=9.0, seed=seed)
+    module = HierarchicalAttention(dimension, heads, rank=4, inverse_temperature=9.0, seed=seed)
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -106,8 +106,8 @@ def test_what_a_query_may_not_see_is_as_if_it_were_not_there() -> None:
 
 
 def test_gradients_are_right_and_reach_all_that_is_learned() -> None:
-    queries, means, counts = _past(5)
-    module = _trained(5, heads=2).double()
+    queries, means, counts = (values[:, :4] if values.ndim == 2 else values for values in _past(5))
+    module = _trained(5, heads=2, dimension=4).double()
     visible = torch.ones(2, 6, dtype=torch.bool)
     visible[0, 3:] = False
     names = [name for name, _ in module.named_parameters()]
@@ -118,9 +118,9 @@ def test_gradients_are_right_and_reach_all_that_is_learned() -> None:
         contexts, logs = torch.func.functional_call(module, parameters, arguments)
         return contexts, logs.exp()
 
-    assert torch.autograd.gradcheck(read, tuple(module.parameters()))  # type: ignore[no-untyped-call]  # torch leaves it
+    assert torch.autograd.gradcheck(read, tuple(module.parameters()), fast_mode=True)
     contexts, weights = read(*module.parameters())
-    (contexts.square().sum() + weights.square().sum()).backward()  # type: ignore[no-untyped-call]  # untyped
+    (contexts.square().sum() + weights.square().sum()).backward()  # type: ignore[no-untyped-call]  # torch leaves it
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None
         assert bool(parameter.grad.isfinite().all()), name
