@@ -8,8 +8,6 @@ Inside a block the query attends with heads like those it is compared with, so t
 Shapes: C queries, N rows, P summaries of a block, B blocks, D width.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -20,11 +18,16 @@ from encoder.learned_attention import HierarchicalAttention
 SUMMARIES = 4
 """P: one vector is little for 100 stays."""
 
-OPENED = 4
-"""Blocks that a query opens."""
+OPENED = 8
+"""Blocks that a query opens: 4 found less, and all of them no more than a point or two more."""
+
+BLIND = 1e-6
+"""Share of the weights that all frames have alike, so that evidence in a closed block has a likelihood."""
 
 _NONE = -1e30
 """Log of next to nothing."""
+
+_LEAST = 1e-30
 
 
 class BlockSummaries(nn.Module):
@@ -63,7 +66,9 @@ class BlockSummaries(nn.Module):
         sums = torch.zeros_like(largest).index_add(2, blocks, within)  # at least 1 where anything is visible
         shares = within / sums.clamp(min=1e-6).gather(2, place) * self.inside.mixture(queries)[..., None]
         weights = shares.sum(1) * opened.exp().gather(1, blocks.expand(len(queries), -1))  # [C, N]
-        return weights @ means, weights.clamp(min=math.exp(-87)).log().masked_fill(weights == 0, -torch.inf)
+        frames = visible * counts.float()
+        weights = (1 - BLIND) * weights + BLIND * frames / frames.sum(1, keepdim=True)
+        return weights @ means, weights.clamp(min=_LEAST).log().masked_fill(~visible, -torch.inf)
 
     def _relevance(
         self, queries: Tensor, means: Tensor, counts: Tensor, visible: Tensor, blocks: Tensor, number: int

@@ -54,7 +54,7 @@ _MOST_FEEDBACK_WEIGHT = 10.0
 
 Read = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """A way of attending: queries [C, D], numbers of rows [N], frames of rows [N] and which query sees which, bool [C, N],
-to context vectors [C, D] and log-weights of rows [C, N]."""
+to context vectors [C, D] and log-weights of rows [C, N], which are finite for all that is seen, -inf for the rest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,8 @@ class VideoMemoryServiceStub:
     FitAttention: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.FitAttentionRequest, _video_memory_pb2.FitAttentionResponse]
     """Fits attention to a memory: from a stretch of frames, attend to what will be seen again, and to what SendFeedback
     named. Trains on the earlier part of what the memory holds, and keeps a new version only if on the later part it
-    puts the evidence among the five heaviest exemplars more often than plain attention does. Nothing that is stored
+    puts the evidence among the five heaviest exemplars more often than plain attention does; what is kept has then been
+    trained again on all of it, so that the shares told are those of the way of training. Nothing that is stored
     changes; sessions and queries go on.
 
     Durability: a version that is kept is on disk when the answer arrives. It may take minutes.
@@ -336,7 +337,8 @@ class VideoMemoryServiceAsyncStub(VideoMemoryServiceStub):
     FitAttention: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.FitAttentionRequest, _video_memory_pb2.FitAttentionResponse]  # type: ignore[assignment]
     """Fits attention to a memory: from a stretch of frames, attend to what will be seen again, and to what SendFeedback
     named. Trains on the earlier part of what the memory holds, and keeps a new version only if on the later part it
-    puts the evidence among the five heaviest exemplars more often than plain attention does. Nothing that is stored
+    puts the evidence among the five heaviest exemplars more often than plain attention does; what is kept has then been
+    trained again on all of it, so that the shares told are those of the way of training. Nothing that is stored
     changes; sessions and queries go on.
 
     Durability: a version that is kept is on disk when the answer arrives. It may take minutes.
@@ -596,7 +598,8 @@ class VideoMemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_video_memory_pb2.FitAttentionResponse, _abc.Awaitable[_video_memory_pb2.FitAttentionResponse]]:
         """Fits attention to a memory: from a stretch of frames, attend to what will be seen again, and to what SendFeedback
         named. Trains on the earlier part of what the memory holds, and keeps a new version only if on the later part it
-        puts the evidence among the five heaviest exemplars more often than plain attention does. Nothing that is stored
+        puts the evidence among the five heaviest exemplars more often than plain attention does; what is kept has then been
+        trained again on all of it, so that the shares told are those of the way of training. Nothing that is stored
         changes; sessions and queries go on.
 
         Durability: a version that is kept is on disk when the answer arrives. It may take minutes.
