@@ -14,8 +14,8 @@ DEFAULT_STAYS = 14_000
 LEAST_STAYS = 1000
 """With fewer there is little to tell the error from."""
 
-CONFIDENCE = 0.95
-"""Share of queries in which the stated errors hold; `python -m benchmarks.read` measures it."""
+CONFIDENCE = 0.9
+"""Share of queries in which the stated errors hold, in the worst of the cases of `python -m benchmarks.read`."""
 
 _ALIKE = 0.1
 """Correlation of what stays are off by: the frames of a stream differ from their means in like ways. Measured
@@ -27,7 +27,7 @@ class Effort:
     """How much to read."""
 
     stays: int = DEFAULT_STAYS
-    """Stays to open, about; a view that has no more is read whole. At least LEAST_STAYS."""
+    """Stays to open, about; a view that has no more than twice as many is read whole. At least LEAST_STAYS."""
 
     reading_error: float | None = None
     """Read on until the stated error of reading is at most this; None: leave it at that."""
@@ -81,6 +81,16 @@ class Reading:
 
     touched: int
     """Vectors and summaries that were read."""
+
+    @property
+    def once(self) -> Numbers:
+        """The places in `rows` of all stays that were read, each once."""
+        return first_places(self.rows)
+
+
+def first_places(rows: Numbers) -> Numbers:
+    """Give the first place of each of some ascending rows."""
+    return np.flatnonzero(np.diff(rows, prepend=-1))
 
 
 def storing_error(masses: StayMasses, weights: Floats, shares: Floats, along: Vector, context: Floats) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.memory_view import Floats, MemoryView, Numbers, Strata, Vector
-from encoder.reading import Reading, storing_error
+from encoder.reading import Reading, first_places, storing_error
 from encoder.stay_masses import StayMasses, products, stay_masses
 
 _NEAREST_SHARE = 0.45
@@ -277,7 +277,7 @@ def _estimated(
     along = np.concatenate([products(part.means, narrow) for part in parts])
     variance = _variance(draws, strata, closed, expected, away, shares[drawn], masses.lengths[drawn], of[drawn], place)
     order = np.argsort(rows)
-    once = order[np.flatnonzero(np.diff(rows[order], prepend=-1))]
+    once = order[first_places(rows[order])]
     seen = shares > 0
     entropy = -float((shares[seen] * np.log(own[seen])).sum())
     entropy -= float((expected * counts * np.log(np.maximum(expected / strata.stays[draws.closed], 1e-300))).sum())

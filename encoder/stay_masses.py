@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _DIRECTIONS = 32.0
-"""Over how many directions the frames of a stay spread, as seen along a query: a property of the encoder. 25 to 40 are
-best for every video that was tried (`python -m benchmarks.read`)."""
+"""Over how many directions the frames of a stay spread, as seen along a query: a property of the encoder, chosen on
+four videos. `python -m benchmarks.read` shows what allowing for the spread takes off the error, there and on games."""
 
 _INDEPENDENT = 2
 """Neighbouring frames are alike: however many a stay has, they differ from its mean as so many independent ones do."""
@@ -119,7 +119,7 @@ def products(means: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray
     """Multiply means [N, D] by a vector [D], on the core that calls: [N].
 
     BLAS shares out even a fifth of a millisecond, and its threads wait by spinning: while the encoder has the cores
-    that makes reads ten times slower.
+    that makes reads many times slower.
     """
     found: NDArray[np.float32] = np.einsum("nd,d->n", means, vector)
     return found

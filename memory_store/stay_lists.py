@@ -1,9 +1,9 @@
 """Closed stays by what they show: those whose exemplars lie in the same list of the index. On the query's way.
 
-Stays that are alike differ little in what they weigh, so that a few of them tell of all: reading by lists needs a
-quarter of the vectors that reading by blocks of time needs for the same error (`python -m benchmarks.read`). A copy of
-what forest and index hold; it grows with every block that is closed, and is made again aside when the index has been
-trained anew or closed stays have changed. While there is none, blocks of time do.
+Stays that are alike differ little in what they weigh, so that a few of them tell of all: reading by lists makes half
+the error, or less, of drawing by blocks of time for as many vectors (`python -m benchmarks.read`). A copy of what
+forest and index hold; it grows with every block that is closed, and is made again aside when the index has been trained
+anew or closed stays have changed. While there is none, blocks of time do.
 """
 
 from dataclasses import dataclass

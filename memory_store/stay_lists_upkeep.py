@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from memory_store.forest import Forest, Snapshot
+from memory_store.forest import Forest, Snapshot, StayFacts
 from memory_store.index import ExemplarIndex, Ids
 from memory_store.index_upkeep import IndexUpkeep
 from memory_store.stay_lists import ListStrata, StayLists
@@ -108,7 +108,8 @@ class StayListsUpkeep:
         blocks = snapshot.blocks.since(lists.blocks)
         if len(blocks):
             means, table = snapshot.stays_of(blocks.rows())
-            lists.add(blocks, table[:, 4], means, places.of(table[:, 3]))
+            facts = StayFacts(table)
+            lists.add(blocks, facts.column("frames"), means, places.of(facts.column("exemplar_id")))
 
     def _work(self) -> None:
         try:
@@ -129,7 +130,8 @@ class StayListsUpkeep:
         while len(snapshot.blocks) - begin > _CAUGHT_UP and not self._stopped:
             blocks = snapshot.blocks.since(begin, _CHUNK)
             means, table = snapshot.stays_of(blocks.rows())
-            exemplars = table[:, 3]
+            facts = StayFacts(table)
+            exemplars = facts.column("exemplar_id")
             found = np.minimum(np.searchsorted(ids, exemplars), len(ids) - 1)
             with self._lock:
                 if not self._is_current(snapshot, index):
@@ -137,7 +139,7 @@ class StayListsUpkeep:
                 late = ids[found] != exemplars
                 where = numbers[found]
                 where[late] = places.of(exemplars[late])
-            lists.add(blocks, table[:, 4], means, where)
+            lists.add(blocks, facts.column("frames"), means, where)
             begin += len(blocks)
             with self._lock:
                 if not self._is_current(snapshot, index):
@@ -167,4 +169,6 @@ class StayListsUpkeep:
         for first, end in pairwise(edges):
             with self._lock:
                 ids, numbers = places.index.contents(np.arange(first, end))
-                yield ids, numbers if len(places.index.centroids) > 1 else places.of(ids)
+                if len(places.index.centroids) == 1:
+                    numbers = places.of(ids)
+            yield ids, numbers  # not under the lock, which would be held until the next part is asked for

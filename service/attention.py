@@ -129,8 +129,7 @@ def attention_told(
     """
     facts = view.facts(reading.rows)
     levels = _weighted(view.levels(), facts, reading.shares)
-    # What is drawn twice is there twice, and each stay weighs once.
-    once = np.flatnonzero(np.diff(reading.rows, prepend=-1))
+    once = reading.once  # what is drawn twice is there twice, and each stay weighs once
     return Attention(
         context_vector=reading.context_vector,
         levels=[
@@ -197,7 +196,7 @@ class _Way:
     def __init__(
         self, levels: list[_Level], reading: Reading, view: View, subject: Embedding, streams: dict[int, str]
     ) -> None:
-        once = np.flatnonzero(np.diff(reading.rows, prepend=-1))
+        once = reading.once
         self._levels = levels
         self._rows, self._weights = reading.rows[once], reading.weights[once]
         self._facts = view.facts(self._rows)

@@ -98,7 +98,7 @@ def test_an_answer_tells_how_far_it_may_be_from_attention_over_every_frame(
 
     away = np.linalg.norm(np.array(answer.context_vector.values) - expected) / np.linalg.norm(expected)
     error = answer.context_error
-    assert (error.reading, error.confidence) == (0, 0.95)  # all six stays were opened
+    assert (error.reading, error.confidence) == (0, 0.9)  # all six stays were opened
     assert away <= error.storing + 1e-6  # rounding
     assert 0 < error.storing < 0.1
     assert (answer.opened_stay_count, answer.vectors_read, answer.unopened_share) == (6, 6, 0)
