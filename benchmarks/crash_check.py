@@ -81,7 +81,7 @@ def left_behind(data: Path) -> list[str]:
     """Name the files beside the memories that belong to none."""
     folder = data / "memories"
     names = [path.stem for path in folder.glob("*.sqlite")]
-    theirs = {f"{name}.{end}" for name in names for end in ("sqlite", "sqlite-wal", "sqlite-shm", "index")}
+    theirs = {f"{name}.{end}" for name in names for end in ("sqlite", "sqlite-wal", "sqlite-shm", "index", "whatif")}
     return sorted(path.name for path in folder.iterdir() if path.name not in theirs) if folder.exists() else []
 
 
@@ -90,6 +90,8 @@ def _not_erased(data: Path, ledger: Ledger) -> Iterator[str]:
     contents = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} if ledger.erasures else {}
     for name, erasure in ledger.erasures.items():
         for path, content in contents.items():
+            if path.suffix == ".whatif" and erasure.keeps_frames:
+                continue  # the frames that a merged exemplar stood for are still there, and held for curves
             found = sum(piece in content for piece in erasure.erased)
             if found:
                 yield f"{path.name} holds {found} pieces of {len(erasure.erased)} that are gone since {name}"

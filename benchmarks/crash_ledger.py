@@ -77,6 +77,9 @@ class Erasure:
     before: dict[int, tuple[bytes, ...]]
     """By exemplar: what stood in the files before the removal began."""
 
+    keeps_frames: bool
+    """Only exemplars go; the frames that they stood for are stood for by others."""
+
     erased: list[bytes] = field(default_factory=list)
     """Bytes that must be in no file."""
 

@@ -19,7 +19,7 @@ _OLD_FRAMES = 40
 """Frames of a memory of the first schema version."""
 
 
-_ERASING = ("take some out", "give room back", "empty log", "write copy of index")
+_ERASING = ("take some out", "give room back", "empty log", "write copy of index", "write copy for curves")
 _FORGETTING = ("put forgetting on record", *_ERASING, "end forgetting")
 _INDEX = ("train index", "take over from old index", "write copy of index")
 _FILES = ("take export", "write import", "check import", "move import", "adopt import")

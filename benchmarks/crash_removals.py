@@ -72,7 +72,7 @@ class Compact:
 
     def do(self, link: Link, ledger: Ledger, chance: np.random.Generator) -> None:  # noqa: ARG002
         """See `Operation.do`."""
-        erasure = _begin(link, ledger, self.memory, str(self))
+        erasure = _begin(link, ledger, self.memory, str(self), keeps_frames=True)
         request = pb.CompactMemoryRequest(name=f"memories/{self.memory}", novelty_threshold=self.threshold)
         link.stub.CompactMemory(request, timeout=CALL_S)
         _end(link, erasure, _IN_EXEMPLARS)
@@ -92,11 +92,11 @@ class Crash:
             link.upkeep("die", self.memory)
 
 
-def _begin(link: Link, ledger: Ledger, memory: str, name: str) -> Erasure:
+def _begin(link: Link, ledger: Ledger, memory: str, name: str, *, keeps_frames: bool = False) -> Erasure:
     """Note what there is before a removal first begins."""
     if name not in ledger.erasures:
         before = _traces(link, memory)
-        ledger.erasures[name] = Erasure(memory, before)
+        ledger.erasures[name] = Erasure(memory, before, keeps_frames)
     return ledger.erasures[name]
 
 

@@ -38,6 +38,8 @@ STEPS = {
     "train index": "memory_store.index_upkeep:IndexUpkeep._train",
     "take over from old index": "memory_store.index_upkeep:IndexUpkeep._take_over",
     "write copy of index": "memory_store.index_upkeep:write_copy",
+    "write copy for curves": "memory_store.tuning:write_copy",
+    "let go for curves": "memory_store.tuning:Tuning.forget",
     "forget": "memory_store.removal:Removal.forget",
     "tidy": "memory_store.removal:Removal.tidy",
     "put forgetting on record": "memory_store.journal:Journal.begin_forgetting",
@@ -65,6 +67,8 @@ SMALL_SIZES = {
     "memory_store.removal:FIRST_TRAINING": 48,
     "memory_store.index_upkeep:_CHUNK": 16,
     "memory_store.index_upkeep:lists_for": lambda exemplars: 12,  # noqa: ARG005  # fewer than a look reads
+    "memory_store.tuning:_SAVED_AFTER": 32,
+    "memory_store.what_if:BATCH": 16,
     "memory_store.forgetting:_SIGHTINGS": 8,
     "memory_store.removal:_PAGES": 4,
     "memory_store.removal:_MERGES": 4,

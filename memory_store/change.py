@@ -83,6 +83,7 @@ def move_exemplar(connection: sqlite3.Connection, exemplar_id: int, embedding: E
         (blob, zlib.crc32(blob), exemplar_id),
     )
     connection.execute("DELETE FROM thumbnails WHERE exemplar_id = ?", (exemplar_id,))
+    connection.execute("DELETE FROM examples WHERE exemplar_id = ?", (exemplar_id,))
     restate(connection, "exemplar_id = ?", (exemplar_id,), angle)
     connection.execute(
         "UPDATE sightings SET mean = ?, checksum = ? WHERE exemplar_id = ? AND cut",

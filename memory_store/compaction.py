@@ -19,7 +19,7 @@ from memory_store.group import LONGEST_GAP_US, LONGEST_SIGHTING_FRAMES
 from memory_store.index import ExemplarIndex, Ids, Matrix
 from memory_store.lesson_rows import hand_over
 from memory_store.novelty import Neighbour, distance, nearest
-from memory_store.records import Clock, Embedding, Sighting
+from memory_store.records import Clock, Embedding, FrameKind, Sighting
 from memory_store.rows import write_sightings
 from memory_store.vectors import embedding_from, mean_blob
 
@@ -136,7 +136,7 @@ def _join(connection: sqlite3.Connection, sighting_id: int, change: Change) -> N
 
 
 def _belong_together(connection: sqlite3.Connection, one: Sighting, other: Sighting) -> bool:
-    if (one.stay_id, one.policy) != (other.stay_id, other.policy) or one.cut or other.cut:
+    if (one.stay_id, one.policy, one.labels) != (other.stay_id, other.policy, other.labels) or one.cut or other.cut:
         return False
     if one.frames + other.frames > LONGEST_SIGHTING_FRAMES:
         return False
@@ -147,10 +147,10 @@ def _belong_together(connection: sqlite3.Connection, one: Sighting, other: Sight
 
 
 def _forgotten_between(connection: sqlite3.Connection, first: Sighting, second: Sighting) -> bool:
-    """Tell whether frames between two sightings of a session were forgotten; rejected ones may lie there."""
+    """Tell whether frames between two sightings of a session were forgotten or withheld; some may be rejected."""
     [(there,)] = connection.execute(
-        "SELECT count(*) FROM frames WHERE session_id = ? AND seq > ? AND seq < ?",
-        (first.session_id, first.last_seq, second.first_seq),
+        "SELECT count(*) FROM frames WHERE session_id = ? AND seq > ? AND seq < ? AND kind != ?",
+        (first.session_id, first.last_seq, second.first_seq, FrameKind.WITHHELD),
     )
     return bool(there != second.first_seq - first.last_seq - 1)
 

@@ -18,6 +18,10 @@ class MemoryStoreConfig:
     max_streams: int = 1000
     """Streams of one memory, in [1, 100,000]."""
 
+    curve_frames: int = 10_240
+    """Embeddings that each memory holds for curves over thresholds, in [1,024, 1,000,000]; each takes 620 bytes, in
+    memory and on disk. With more frames than that, curves are estimates."""
+
     def __post_init__(self) -> None:
         """Check ranges.
 
@@ -31,6 +35,8 @@ class MemoryStoreConfig:
         for name, number in (("max_memories", self.max_memories), ("max_streams", self.max_streams)):
             if not 1 <= number <= 100_000:
                 raise ValueError(f"{name}: expected 1 to 100000, got {number}")
+        if not 1024 <= self.curve_frames <= 1_000_000:
+            raise ValueError(f"curve_frames: expected 1024 to 1000000, got {self.curve_frames}")
 
 
 def check_threshold(threshold: float) -> None:

@@ -17,6 +17,14 @@ class InvalidRetention(MemoryStoreError):
     """A limit of what is kept that nothing could meet."""
 
 
+class InvalidPolicy(MemoryStoreError):
+    """A policy of keeping that nothing could follow."""
+
+
+class InvalidHint(MemoryStoreError):
+    """A hint with a priority or labels out of range."""
+
+
 class EmbeddingError(MemoryStoreError):
     """An embedding of the wrong shape, type or length."""
 

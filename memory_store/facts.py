@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+from memory_store.budget import BudgetState
+from memory_store.examples import Example
+from memory_store.keeping import Keeping
 from memory_store.records import Clock, Embedding, Policy, Retention
+from memory_store.what_if import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,9 @@ class ShownSighting:
 
     restated: bool
     """The exemplar was moved since its frames were measured; `largest_novelty` allows for that."""
+
+    labels: tuple[str, ...]
+    """What the application called what its frames show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,55 @@ class Exemplar:
     embedding: Embedding | None
     """float32 [D]; None if not asked for."""
 
+    labels: tuple[str, ...]
+    """Those of its sightings."""
+
+    served: "Served | None"
+    """What part it had in answers; None if it had none that is on record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What part an exemplar had in answers."""
+
+    answers: int
+    """Answers in which it was among what was told."""
+
+    weight: float
+    """Its shares of the attention in them, added up."""
+
+    last_us: int
+    """When it was last part of one, by the server's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdCurve:
+    """What would have been kept at several thresholds."""
+
+    outcomes: tuple[Outcome, ...]
+    """Ascending by threshold."""
+
+    examples: tuple[tuple[list[Example], list[Example]], ...]
+    """Of each of them: frames just above it, and frames just below it, nearest first."""
+
+    frames: int
+    """Frames that the curve rests on."""
+
+    missing: int
+    """Frames that are not accounted for."""
+
+    active_us: int
+    """Capture time that the frames span, without long gaps."""
+
+    bytes_each: float
+    """Bytes on disk that an exemplar costs."""
+
+    held: int
+    """Embeddings that are held."""
+
+    held_limit: int
+    """At most so many are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
@@ -109,8 +165,11 @@ class Contents:
     rejected_frames: int = 0
     """Frames that could not be taken."""
 
+    withheld_frames: int = 0
+    """Frames that were novel and were kept out, those forgotten since included."""
+
     forgotten_frames: int = 0
-    """Frames that were counted, and have been forgotten since."""
+    """Novel and repeat frames that have been forgotten since."""
 
     counted_frames: int = 0
     """Frames beneath all stays, counted there."""
@@ -128,7 +187,7 @@ class Contents:
     """Bytes of the pictures received."""
 
     stored_bytes: int = 0
-    """Bytes on disk; 0 for streams."""
+    """Bytes on disk, without what is held for curves over thresholds; 0 for streams."""
 
     first_us: int | None = None
     """Earliest capture time of a counted frame."""
@@ -156,6 +215,9 @@ class MemoryFacts:
     policy: Policy
     """In force where a stream has none of its own."""
 
+    keeping: Keeping
+    """In force where a stream has none of its own."""
+
     retention: Retention
     """How long it keeps what it saw."""
 
@@ -179,8 +241,17 @@ class StreamFacts:
     own_threshold: float | None
     """Its own threshold, None if that of the memory holds."""
 
+    own_keeping: Keeping | None
+    """Its own policy of keeping, None if that of the memory holds."""
+
     policy: Policy
     """In force."""
+
+    keeping: Keeping
+    """In force."""
+
+    budget: BudgetState | None
+    """How the budget in force is kept; None if there is none."""
 
     own_revision: int
     """The last record that concerns this stream alone, 0 if there is none."""

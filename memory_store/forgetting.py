@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from memory_store.change import Change, move_exemplar, remove_exemplar, settle_stays, sightings_where, unit
 from memory_store.coverage import angle_between
+from memory_store.examples import forget_examples
 from memory_store.group import LONGEST_SIGHTING_FRAMES, StreamState
 from memory_store.reading import earliest_start
 from memory_store.records import Embedding, ForgottenCounts, FrameKind, Sighting
@@ -30,6 +31,9 @@ from memory_store.vectors import as_stored, embedding_from
 
 _SIGHTINGS = 128
 """Sightings looked at in a step: some ten milliseconds."""
+
+_WITHHELD = 4096
+"""Frames that are in no sighting, forgotten in a step."""
 
 Total = NDArray[np.float64]
 """Sum of embeddings: float64 [D]."""
@@ -75,9 +79,27 @@ class Forgetting:
             )
             if found:
                 return self._forget(connection, _up_to(found, LONGEST_SIGHTING_FRAMES))
+            frames = self._forget_withheld(connection, stream)
+            if frames:
+                return Change(counts=ForgottenCounts(frames=frames))
             self._streams.pop()
             self._cursor = (EARLIEST_US, 0)
         return None
+
+    def _forget_withheld(self, connection: sqlite3.Connection, stream: StreamState) -> int:
+        """Forget some of the frames of a stream that are in no sighting; their number, 0 if none is left."""
+        found = connection.execute(
+            "SELECT session_id, seq FROM withheld WHERE stream_id = ? AND capture_us BETWEEN ? AND ? LIMIT ?",
+            (stream.id, self._scope.first_us, self._scope.last_us, _WITHHELD),
+        ).fetchall()
+        forget_examples(connection, stream.id, self._scope)
+        for table in ("withheld", "frames"):
+            connection.executemany(f"DELETE FROM {table} WHERE session_id = ? AND seq = ?", found)
+        connection.executemany(
+            "UPDATE sessions SET forgotten_withheld = forgotten_withheld + 1 WHERE id = ?",
+            [(session_id,) for session_id, _ in found],
+        )
+        return len(found)
 
     def _forget(self, connection: sqlite3.Connection, sightings: list[Sighting]) -> Change:
         change = Change()

@@ -9,22 +9,29 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from memory_store.budget import Control
 from memory_store.errors import SequenceGap
+from memory_store.examples import Bands, Example
 from memory_store.forest import BLOCK_SIZE, Stay
-from memory_store.novelty import Neighbour, decide, distance
+from memory_store.keeping import Keeping
+from memory_store.kept_times import KeptTimes
+from memory_store.novelty import Decision, Neighbour, decide, distance
+from memory_store.policies import Policies, PolicyRecord
 from memory_store.records import (
     Clock,
     Embedding,
     Encoded,
     FrameKind,
+    Keep,
     Novel,
-    Outcome,
     Policy,
     Rejected,
     Repeat,
     Sighting,
     Unusable,
     Verdict,
+    Withheld,
+    WithheldReason,
 )
 from memory_store.vectors import as_stored
 
@@ -47,7 +54,7 @@ class SessionState:
     next_seq: int
     last_pts_us: int | None
     sighting: Sighting | None
-    """Its latest, if any is left; its exemplar is the current one."""
+    """Its latest, if any is left and no frame was withheld since; its exemplar is the current one."""
 
 
 @dataclass(slots=True)
@@ -65,6 +72,10 @@ class StreamState:
     """Sightings it has."""
     longest_us: int = 0
     """No sighting of it is longer; those around a time are found by it."""
+    kept: KeptTimes = field(default_factory=KeptTimes)
+    """When its latest exemplars were captured."""
+    control: Control | None = None
+    """Holds it to its budget; None if it has none."""
 
 
 @dataclass(slots=True)
@@ -86,6 +97,19 @@ class NewExemplar:
     capture_us: int
     embedding: Embedding
     thumbnail: bytes
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class WithheldRow:
+    """What is on record of a frame that was kept out, beside what is of every frame."""
+
+    session_id: int
+    seq: int
+    stream_id: int
+    capture_us: int
+    policy_revision: int
+    reason: WithheldReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +123,7 @@ class FrameRow:
     pts_us: int | None = None
     capture_us: int | None = None
     novelty: float | None = None
+    by_hint: bool = False
 
 
 @dataclass(slots=True)
@@ -108,6 +133,7 @@ class SessionTotals:
     novel_frames: int = 0
     repeat_frames: int = 0
     rejected_frames: int = 0
+    withheld_frames: int = 0
     received_bytes: int = 0
 
 
@@ -116,6 +142,14 @@ class Group:
     """The changes that a group of frames makes, in the order in which they are decided."""
 
     next_ids: NextIds
+    policies: Policies
+    decided_us: int
+    """When, by this machine's clock."""
+    bytes_each: float = 0.0
+    """What an exemplar takes on disk."""
+    bands: Bands = field(default_factory=Bands)
+    """Which of the frames that are dropped are taken as examples."""
+    examples: list[Example] = field(default_factory=list)
     sessions: dict[int, SessionState] = field(default_factory=dict)
     streams: dict[int, StreamState] = field(default_factory=dict)
     totals: dict[int, SessionTotals] = field(default_factory=dict)
@@ -126,6 +160,9 @@ class Group:
     grown: dict[int, Sighting] = field(default_factory=dict)
     """As they were before it, where they were there."""
     frames: list[FrameRow] = field(default_factory=list)
+    withheld: list[WithheldRow] = field(default_factory=list)
+    records: list[PolicyRecord] = field(default_factory=list)
+    """Thresholds that budgets have moved."""
     rejections: list[tuple[int, int, Rejected]] = field(default_factory=list)
 
     def new_exemplars(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -156,17 +193,16 @@ class Group:
     def count(
         self,
         frame: Encoded,
-        policy: Policy,
         stored: Callable[[int], Embedding],
-        look: Callable[[Embedding], Neighbour | None],
+        look: Callable[[Embedding, int], Neighbour | None],
     ) -> Verdict:
         """Decide on an encoded frame, and count it.
 
         Args:
             frame: the frame.
-            policy: in force for its stream.
             stored: gives the embedding of an exemplar, this group's included.
-            look: finds the nearest exemplar, this group's included.
+            look: finds the nearest exemplar of those that a frame of a capture time is compared with, this group's
+                included.
 
         Raises:
             SequenceGap: it is not the next one of its session.
@@ -177,34 +213,91 @@ class Group:
         session.last_pts_us = pts_us
         capture_us = session.start_us + pts_us if frame.capture_us is None else frame.capture_us
 
+        stream = self.streams[session.stream_id]
+        policy, keeping = self.policies.in_force(stream.id), self.policies.keeping(stream.id)
         current = None
-        if session.sighting is not None:
+        if session.sighting is not None and _seen_lately(session.sighting, keeping, capture_us):
             current_id = session.sighting.exemplar_id
             current = Neighbour(current_id, distance(frame.embedding, stored(current_id)))
-        decision = decide(current, lambda: look(frame.embedding), policy.threshold)
+        decision = decide(current, lambda: look(frame.embedding, capture_us), policy.threshold)
 
-        outcome: Outcome
-        if decision.stands_for_it is None:
-            exemplar_id = self._keep(frame, capture_us)
-            own_novelty = distance(frame.embedding, self.exemplars[exemplar_id].embedding)
-            outcome = Novel(exemplar_id, None if decision.nearest is None else decision.nearest.novelty)
-            totals.novel_frames += 1
-        else:
-            exemplar_id, own_novelty = decision.stands_for_it.exemplar_id, decision.stands_for_it.novelty
-            outcome = Repeat(exemplar_id, own_novelty)
-            totals.repeat_frames += 1
-        self._sight(session, exemplar_id, policy, frame, capture_us, own_novelty)
-        kind = FrameKind.NOVEL if isinstance(outcome, Novel) else FrameKind.REPEAT
-        self.frames.append(FrameRow(session.id, frame.seq, kind, repaired, pts_us, capture_us, outcome.novelty))
+        outcome = self._outcome(frame, decision, keeping, stream, capture_us)
+        by_hint = False
+        match outcome:
+            case Novel(exemplar_id, _, by_hint):
+                own_novelty = distance(frame.embedding, self.exemplars[exemplar_id].embedding)
+                self._sight(session, exemplar_id, policy, frame, capture_us, own_novelty)
+                totals.novel_frames += 1
+                kind = FrameKind.NOVEL
+            case Repeat(exemplar_id, own_novelty):
+                self._sight(session, exemplar_id, policy, frame, capture_us, own_novelty)
+                totals.repeat_frames += 1
+                kind = FrameKind.REPEAT
+                if self.bands.takes(own_novelty):
+                    jpeg = frame.thumbnail()
+                    self.examples.append(Example(own_novelty, exemplar_id, stream.id, capture_us, jpeg, kept=False))
+            case Withheld(reason, _, by_hint):
+                session.sighting = None
+                self.withheld.append(WithheldRow(session.id, frame.seq, stream.id, capture_us, policy.revision, reason))
+                totals.withheld_frames += 1
+                kind = FrameKind.WITHHELD
+        row = FrameRow(session.id, frame.seq, kind, repaired, pts_us, capture_us, outcome.novelty, by_hint)
+        self.frames.append(row)
+        self._keep_to_budget(stream, keeping, policy, capture_us, kept=kind is FrameKind.NOVEL)
         return Verdict(frame.seq, outcome, policy.revision, capture_us, repaired)
+
+    def _outcome(
+        self, frame: Encoded, decision: Decision, keeping: Keeping, stream: StreamState, capture_us: int
+    ) -> Novel | Repeat | Withheld:
+        """Let limits and hints have their say."""
+        keep, match = frame.hint.keep, decision.stands_for_it
+        if match is not None and keep is not Keep.ALWAYS:
+            return Repeat(match.exemplar_id, match.novelty)
+        novelty = None if decision.nearest is None else decision.nearest.novelty
+        limit = None if match is not None else stream.kept.limit(keeping, capture_us, frame.hint.priority)
+        if keep is Keep.NEVER:
+            return Withheld(WithheldReason.HINT, novelty, by_hint=limit is None)
+        if limit is not None and keep is not Keep.ALWAYS:
+            return Withheld(limit, novelty)
+        exemplar_id = self._keep(frame, capture_us)
+        # Without limits nobody asks for it, and it would grow for ever.
+        stream.kept = stream.kept.with_one(capture_us, frame.hint.priority) if keeping.is_limited else KeptTimes()
+        return Novel(exemplar_id, novelty, by_hint=match is not None or limit is not None)
 
     def _keep(self, frame: Encoded, capture_us: int) -> int:
         exemplar_id = self.next_ids.exemplar
         self.next_ids.exemplar += 1
         self.exemplars[exemplar_id] = NewExemplar(
-            exemplar_id, frame.session_id, frame.seq, capture_us, as_stored(frame.embedding), frame.thumbnail()
+            exemplar_id,
+            frame.session_id,
+            frame.seq,
+            capture_us,
+            as_stored(frame.embedding),
+            frame.thumbnail(),
+            frame.hint.priority,
         )
         return exemplar_id
+
+    def _keep_to_budget(
+        self, stream: StreamState, keeping: Keeping, policy: Policy, capture_us: int, *, kept: bool
+    ) -> None:
+        """Move the threshold of a stream if its budget asks for that; the next frame obeys it."""
+        if keeping.budget is None:
+            stream.control = None
+            return
+        control = stream.control
+        if control is None or control.budget != keeping.budget:
+            control = Control(keeping.budget)
+        stream.control, threshold = control.after(
+            kept=kept, capture_us=capture_us, bytes_each=self.bytes_each, threshold=policy.threshold
+        )
+        if threshold != policy.threshold:
+            self.policies = self.policies.copy()
+            record = PolicyRecord(
+                self.policies.next_revision, stream.id, threshold, self.policies.own(stream.id).keeping
+            )
+            self.policies.put(record)
+            self.records.append(record)
 
     def _sight(
         self, session: SessionState, exemplar_id: int, policy: Policy, frame: Encoded, capture_us: int, novelty: float
@@ -216,6 +309,7 @@ class Group:
             last is not None
             and last.stay_id == stay_id
             and last.policy == policy
+            and last.labels == frame.hint.labels
             and last.frames < LONGEST_SIGHTING_FRAMES
             and not last.cut
             and not last.moved_angle
@@ -239,6 +333,7 @@ class Group:
                 frames=1,
                 largest_novelty=novelty,
                 mean=frame.embedding,
+                labels=frame.hint.labels,
             )
             self.next_ids.sighting += 1
             self.streams[session.stream_id].sightings += 1
@@ -259,6 +354,11 @@ class Group:
         stream.next_position += 1
         stream.open_stays[exemplar_id] = stay.id
         return stay.id
+
+
+def _seen_lately(sighting: Sighting, keeping: Keeping, capture_us: int) -> bool:
+    """Tell whether a session's own sighting is among what a frame is compared with."""
+    return keeping.horizon_us is None or sighting.end_us >= capture_us - keeping.horizon_us
 
 
 def _gap(session: SessionState, last: Sighting, capture_us: int) -> bool:

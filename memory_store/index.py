@@ -172,10 +172,24 @@ class ExemplarIndex:
             for row, near in zip(ids, similarities, strict=True)
         ]
 
-    def _search(self, embeddings: Matrix) -> tuple[NDArray[np.float32], Ids]:
+    def propose_among(self, embedding: Embedding, among: NDArray[np.uint8]) -> tuple[Ids, NDArray[np.float32]]:
+        """Propose exemplars that are like an embedding, of those with a bit set, as `propose` does.
+
+        Args:
+            embedding: float32 [D].
+            among: a bit for each id, the lowest first; ids beyond it are left out.
+        """
+        if not len(self):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        similarities, ids = self._search(
+            np.ascontiguousarray(embedding[None]), faiss.IDSelectorBitmap(len(among), faiss.swig_ptr(among))
+        )
+        return ids[0][ids[0] >= 0], similarities[0][ids[0] >= 0]
+
+    def _search(self, embeddings: Matrix, among: faiss.IDSelector | None = None) -> tuple[NDArray[np.float32], Ids]:
         _on_one_core()
-        parameters = _reading(min(max(LISTS_READ, len(self._centroids) // SHARE_READ), len(self._centroids)))
-        similarities, ids = self._lists.search(embeddings, PROPOSALS, params=parameters)
+        lists = min(max(LISTS_READ, len(self._centroids) // SHARE_READ), len(self._centroids))
+        similarities, ids = self._lists.search(embeddings, PROPOSALS, params=_reading(lists, among))
         return similarities, ids
 
     def slices(self) -> Iterator[Ids]:

@@ -12,13 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from memory_store.copies import copies_of
 from memory_store.errors import MemoryUnreadable, StoreUnavailable
 from memory_store.group import Group
 from memory_store.index_copy import copy_path
+from memory_store.keeping import Keeping
 from memory_store.lesson_rows import unlearn
 from memory_store.migrations import migrate
+from memory_store.policies import PolicyRecord
 from memory_store.records import Clock, Retention
-from memory_store.rows import write_group
+from memory_store.rows import write_group, write_policy
 from memory_store.scope import Scope
 
 _DAMAGED = "expected a framekeep journal in {path}: {error}; restore it from a copy, or move it away to go on"
@@ -103,7 +106,7 @@ class Journal:
         """
         draft = path.with_suffix(".draft")
         try:
-            for leftover in (draft, *_side_files(draft), *_side_files(path), copy_path(path)):
+            for leftover in (draft, *_side_files(draft), *_side_files(path), *copies_of(path)):
                 leftover.unlink(missing_ok=True)
             connection = _connect(draft)
             try:
@@ -114,7 +117,7 @@ class Journal:
                         " VALUES (1, ?, ?, ?, lower(hex(randomblob(16))))",
                         (encoder_version, dimension, now_us()),
                     )
-                    connection.execute("INSERT INTO policies VALUES (1, NULL, ?, ?)", (threshold, now_us()))
+                    write_policy(connection, PolicyRecord(1, None, threshold, Keeping()), now_us())
             finally:
                 connection.close()
             draft.rename(path)
@@ -135,7 +138,7 @@ class Journal:
         """
         try:
             path.unlink()
-            for leftover in (*_side_files(path), copy_path(path)):
+            for leftover in (*_side_files(path), *copies_of(path)):
                 leftover.unlink(missing_ok=True)
             sync_folder(path.parent)
         except OSError as error:
@@ -200,14 +203,14 @@ class Journal:
                 (stream_id, uuid, clock, start_us),
             )
 
-    def add_policy(self, revision: int, stream_id: int | None, threshold: float | None) -> None:
-        """Put a change of a threshold on record.
+    def add_policy(self, record: PolicyRecord) -> None:
+        """Put a change of a threshold or a policy of keeping on record.
 
         Raises:
             StoreUnavailable: the disk refused; nothing was written.
         """
         with self.writing() as connection:
-            connection.execute("INSERT INTO policies VALUES (?, ?, ?, ?)", (revision, stream_id, threshold, now_us()))
+            write_policy(connection, record, now_us())
 
     def set_retention(self, retention: Retention) -> None:
         """Put limits of what is kept on record.

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from memory_store.facts import Served
 from memory_store.records import Embedding
 from memory_store.scope import Scope
 from memory_store.vectors import embedding_blob, matrix_from
+
+_ADDED = (
+    "answers = answers + excluded.answers, weight = weight + excluded.weight, last_us = max(last_us, excluded.last_us)"
+)
 
 MOST_SIGHTINGS = 32_768
 """The latest sightings are enough to learn from; more would take minutes."""
@@ -150,6 +155,15 @@ def seen_sightings(connection: sqlite3.Connection, dimension: int) -> SeenSighti
     return SeenSightings(means, np.array([row[:6] for row in rows], np.int64))
 
 
+def add_served(connection: sqlite3.Connection, served: dict[int, Served]) -> None:
+    """Add to what part exemplars had in answers; those that are not there any more are passed over."""
+    connection.executemany(
+        "INSERT INTO served SELECT id, ?, ?, ? FROM exemplars WHERE id = ?"
+        f" ON CONFLICT (exemplar_id) DO UPDATE SET {_ADDED}",
+        [(part.answers, part.weight, part.last_us, exemplar_id) for exemplar_id, part in served.items()],
+    )
+
+
 def unlearn(connection: sqlite3.Connection, scope: Scope) -> None:
     """Take out the versions that were fitted to a time range; a step of forgetting it on request."""
     connection.execute(
@@ -158,7 +172,9 @@ def unlearn(connection: sqlite3.Connection, scope: Scope) -> None:
 
 
 def let_go(connection: sqlite3.Connection, exemplar_id: int) -> None:
-    """Take out the feedback about an exemplar that is removed."""
+    """Take out what refers to an exemplar that is removed: feedback, what part it had in answers, examples."""
+    connection.execute("DELETE FROM served WHERE exemplar_id = ?", (exemplar_id,))
+    connection.execute("DELETE FROM examples WHERE exemplar_id = ?", (exemplar_id,))
     connection.execute("DELETE FROM feedback WHERE exemplar_id = ?", (exemplar_id,))
     named: Sequence[tuple[int]] = connection.execute(
         "DELETE FROM evidence WHERE exemplar_id = ? RETURNING feedback_id", (exemplar_id,)
@@ -169,6 +185,11 @@ def let_go(connection: sqlite3.Connection, exemplar_id: int) -> None:
 
 
 def hand_over(connection: sqlite3.Connection, merged: int, kept: int) -> None:
-    """Let the feedback about an exemplar be about the one that stands for it now."""
+    """Let what is known of answers by an exemplar be known of the one that stands for it now."""
+    connection.execute(
+        "INSERT INTO served SELECT ?, answers, weight, last_us FROM served WHERE exemplar_id = ?"
+        f" ON CONFLICT (exemplar_id) DO UPDATE SET {_ADDED}",
+        (kept, merged),
+    )
     connection.execute("UPDATE feedback SET exemplar_id = ? WHERE exemplar_id = ?", (kept, merged))
     connection.execute("UPDATE OR IGNORE evidence SET exemplar_id = ? WHERE exemplar_id = ?", (kept, merged))

@@ -2,17 +2,19 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from memory_store.errors import AttentionVersionNotFound, ExemplarNotFound
+from memory_store.facts import Served
 from memory_store.journal import Journal, now_us, reading_errors
 from memory_store.lesson_rows import (
     AttentionVersion,
     Feedback,
     SeenSightings,
     add_feedback,
+    add_served,
     add_version,
     feedback_of,
     latest_name,
@@ -20,6 +22,9 @@ from memory_store.lesson_rows import (
     version_of,
 )
 from memory_store.scope import LATEST_US
+
+_MOST_WAITING = 1024
+"""Exemplars of answers that wait to be put on record."""
 
 
 class Lessons:
@@ -38,6 +43,35 @@ class Lessons:
         self._journal = journal
         self._lock = lock
         self._check_usable = check_usable
+        self._served: dict[int, Served] = {}
+        """What part exemplars had in answers that is not on record yet."""
+
+    def note_served(self, weights: Sequence[tuple[int, float]], time_us: int) -> bool:
+        """Take note of the exemplars of an answer, with their shares of the attention.
+
+        Returns:
+            Whether so much waits to be put on record that it should be done now.
+        """
+        with self._lock:
+            for exemplar_id, weight in weights:
+                before = self._served.get(exemplar_id, Served(0, 0.0, time_us))
+                self._served[exemplar_id] = Served(
+                    before.answers + 1, before.weight + weight, max(before.last_us, time_us)
+                )
+            return len(self._served) >= _MOST_WAITING
+
+    def record_served(self) -> None:
+        """Put on record what was taken note of; when this returns, it is on disk.
+
+        Raises:
+            StoreUnavailable: the disk refused; it will be tried again.
+        """
+        with self._lock:
+            self._check_usable()
+            if self._served:
+                with self._journal.writing() as connection:
+                    add_served(connection, self._served)
+                self._served = {}
 
     def sightings(self) -> SeenSightings:
         """Read the latest sightings; a connection of its own, so that ingest goes on.

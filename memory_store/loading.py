@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from memory_store.facts import Contents
 from memory_store.forest import BLOCK_SIZE, Stay, StaySum
 from memory_store.group import SessionState, StreamState
-from memory_store.records import Clock, Retention
+from memory_store.keeping import Keeping
+from memory_store.policies import PolicyRecord
+from memory_store.records import Clock, FrameKind, Retention
 from memory_store.rows import SIGHTING_COLUMNS, sighting_from
 from memory_store.scope import Scope
 from memory_store.vectors import matrix_from
@@ -23,6 +25,21 @@ _STAY_ROWS = (
     "SELECT s.id, s.stream_id, s.position, s.exemplar_id, g.frames, g.start_us, g.end_us, g.mean, g.checksum"
     " FROM stays s JOIN sightings g ON g.exemplar_id = s.exemplar_id AND g.stay_id = s.id"
 )
+
+
+LATEST_THUMBNAILS = 100
+"""By which the size of the next one is told."""
+
+_USUAL_THUMBNAIL_BYTES = 10_000
+
+_EMBEDDING_BYTES, _MEAN_BYTES = 2, 4
+"""For each of D numbers."""
+
+_SIGHTINGS_EACH = 2
+"""Sightings of an exemplar, on footage at the usual thresholds."""
+
+_ROW_BYTES = 500
+"""What else an exemplar, its stay and its sightings take, with their indexes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +74,56 @@ def unfinished_of(connection: sqlite3.Connection) -> list[tuple[int, Scope]]:
     ]
 
 
-def policies_of(connection: sqlite3.Connection) -> list[tuple[int, int | None, float | None]]:
-    """Read the records of thresholds, (revision, stream, threshold), oldest first."""
-    return connection.execute("SELECT revision, stream_id, threshold FROM policies ORDER BY revision").fetchall()
+def policies_of(connection: sqlite3.Connection) -> list[PolicyRecord]:
+    """Read the records of what was put in force, oldest first.
+
+    Raises:
+        ValueError, TypeError, InvalidPolicy: one of them is not what was written.
+    """
+    rows = connection.execute(
+        "SELECT revision, stream_id, threshold, keeping FROM policies ORDER BY revision"
+    ).fetchall()
+    return [
+        PolicyRecord(revision, stream_id, threshold, None if keeping is None else Keeping.from_json(keeping))
+        for revision, stream_id, threshold, keeping in rows
+    ]
+
+
+def kept_of(connection: sqlite3.Connection, stream_id: int, since_us: int) -> list[tuple[int, int, int]]:
+    """Read when a stream's exemplars were captured, from a time on, with their priorities and ids; in order of time.
+
+    Those whose own frame was forgotten do not count: what they are known by is a frame that was a repeat.
+    """
+    return connection.execute(
+        "SELECT DISTINCT e.capture_us, e.priority, e.id FROM sightings g JOIN exemplars e ON e.id = g.exemplar_id"
+        " JOIN sessions n ON n.id = e.session_id AND n.stream_id = g.stream_id"
+        " WHERE g.stream_id = ? AND g.end_us >= ? AND e.capture_us >= ? AND NOT e.recentred ORDER BY e.capture_us",
+        (stream_id, since_us, since_us),
+    ).fetchall()
+
+
+def withheld_extent(connection: sqlite3.Connection) -> tuple[int | None, int | None]:
+    """Read the earliest and the latest capture time of a withheld frame; None if there is none."""
+    [(first_us, last_us)] = connection.execute(  # by the ends of the index: there may be very many
+        "SELECT min((SELECT min(capture_us) FROM withheld WHERE stream_id = s.id)),"
+        " max((SELECT max(capture_us) FROM withheld WHERE stream_id = s.id)) FROM streams s"
+    )
+    return first_us, last_us
+
+
+def thumbnail_bytes_of(connection: sqlite3.Connection) -> tuple[float, int]:
+    """Tell what a thumbnail takes, by the latest ones, and how many these are."""
+    [(mean_bytes, number)] = connection.execute(
+        "SELECT coalesce(avg(length(jpeg)), ?), count(*)"
+        " FROM (SELECT jpeg FROM thumbnails ORDER BY exemplar_id DESC LIMIT ?)",
+        (_USUAL_THUMBNAIL_BYTES, LATEST_THUMBNAILS),
+    )
+    return float(mean_bytes), int(number)
+
+
+def bytes_beside_thumbnail(dimension: int) -> float:
+    """Tell what else an exemplar takes on disk: its embedding, and about two sightings of it."""
+    return dimension * (_EMBEDDING_BYTES + _SIGHTINGS_EACH * _MEAN_BYTES) + _ROW_BYTES
 
 
 def streams_of(connection: sqlite3.Connection) -> list[StreamState]:
@@ -102,7 +166,7 @@ def session_of(connection: sqlite3.Connection, stream_id: int, uuid: str) -> Ses
 
 
 def refresh(connection: sqlite3.Connection, session: SessionState) -> None:
-    """Read the latest sighting of a session again, unless frames after it were forgotten: it does not go on then."""
+    """Read the latest sighting of a session again, unless frames after it were forgotten or withheld."""
     latest = connection.execute(
         f"SELECT {SIGHTING_COLUMNS} FROM sightings WHERE session_id = ? ORDER BY first_seq DESC LIMIT 1", (session.id,)
     ).fetchone()
@@ -110,7 +174,8 @@ def refresh(connection: sqlite3.Connection, session: SessionState) -> None:
     if session.sighting is not None:
         last_seq = session.sighting.last_seq
         [(after,)] = connection.execute(
-            "SELECT count(*) FROM frames WHERE session_id = ? AND seq > ?", (session.id, last_seq)
+            "SELECT count(*) FROM frames WHERE session_id = ? AND seq > ? AND kind != ?",
+            (session.id, last_seq, FrameKind.WITHHELD),
         )
         if last_seq + 1 + after != session.next_seq:
             session.sighting = None
@@ -119,14 +184,20 @@ def refresh(connection: sqlite3.Connection, session: SessionState) -> None:
 def contents_of(connection: sqlite3.Connection, stream_id: int | None) -> Contents:
     """Count frames and exemplars of one stream or of all, from its sessions; the rest is known elsewhere."""
     only = "" if stream_id is None else " WHERE stream_id = :stream"
-    novel, repeat, rejected, forgotten, lost, received = connection.execute(
+    novel, repeat, rejected, withheld, forgotten, lost, received = connection.execute(
         "SELECT coalesce(sum(novel_frames), 0), coalesce(sum(repeat_frames), 0), coalesce(sum(rejected_frames), 0),"
-        " coalesce(sum(forgotten_frames), 0), coalesce(sum(lost_exemplars), 0), coalesce(sum(received_bytes), 0)"
-        f" FROM sessions{only}",
+        " coalesce(sum(withheld_frames), 0), coalesce(sum(forgotten_frames), 0), coalesce(sum(lost_exemplars), 0),"
+        f" coalesce(sum(received_bytes), 0) FROM sessions{only}",
         {"stream": stream_id},
     ).fetchone()
     return Contents(
-        novel, repeat, rejected, forgotten_frames=forgotten, exemplars=novel - lost, received_bytes=received
+        novel,
+        repeat,
+        rejected,
+        withheld,
+        forgotten_frames=forgotten,
+        exemplars=novel - lost,
+        received_bytes=received,
     )
 
 

@@ -1,6 +1,7 @@
 """The looks of one group: which exemplars frames are compared with, proposed for many of them at once."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from memory_store.group import Group
 from memory_store.index import ExemplarIndex, Ids
+from memory_store.last_seen import LastSeen
 from memory_store.novelty import Neighbour, nearest
 from memory_store.records import Arrival, Embedding, Encoded
 
@@ -15,11 +17,26 @@ _ROUNDING = 1e-3
 """More than float32 and lengths up to 2^-11 from 1 move a similarity by; what is so near is compared exactly."""
 
 
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """What a frame is compared with, where that is not all there is."""
+
+    last_seen: LastSeen
+    """When exemplars were seen last, before the group, by those whose sightings count."""
+
+    stream_id: int | None
+    """Only what this stream has shown counts; None: what any has."""
+
+    since_us: int
+    """Only what was seen at this time or later counts."""
+
+
 class Looks:
     """Looks for the frames of a group, in the index and in what the group has already decided.
 
     The first frame that needs a look asks the index for itself and for all after it: one search for many costs half
-    as much for each, and the index does not change before the group is committed.
+    as much for each, and the index does not change before the group is committed. Looks that are restricted ask one by
+    one.
     """
 
     def __init__(self, index: ExemplarIndex, arrivals: Sequence[Arrival], group: Group) -> None:
@@ -31,8 +48,16 @@ class Looks:
         """Exemplars that the group has decided on, as far as they were looked at."""
         self._fresh = np.empty((len(arrivals), index.dimension), np.float32)  # [B, D], the first rows are theirs
 
-    def look(self, place: int, embedding: Embedding) -> Neighbour | None:
-        """Find the exemplar nearest to the frame that arrived in a place; None if there is none."""
+    def look(self, place: int, embedding: Embedding, restriction: Restriction | None) -> Neighbour | None:
+        """Find the exemplar nearest to the frame that arrived in a place; None if there is none.
+
+        Args:
+            place: among the arrivals.
+            embedding: of the frame.
+            restriction: what it is compared with; None: with everything.
+        """
+        if restriction is not None:
+            return self._look_within(embedding, restriction)
         if place not in self._proposed:
             self._ask(place)
         known, similarities = self._proposed[place]
@@ -42,6 +67,18 @@ class Looks:
         fresh_near = np.flatnonzero(fresh >= best).tolist()
         ids = np.array([*near.tolist(), *(self._fresh_ids[row] for row in fresh_near)], np.int64)
         return nearest(embedding, ids, np.concatenate([self._index.embeddings(near), self._fresh[fresh_near]]))
+
+    def _look_within(self, embedding: Embedding, restriction: Restriction) -> Neighbour | None:
+        seen = {
+            sighting.exemplar_id
+            for sighting in self._group.sightings.values()
+            if restriction.stream_id in {None, sighting.stream_id} and sighting.end_us >= restriction.since_us
+        }
+        known, _ = self._index.propose_among(embedding, restriction.last_seen.since(restriction.since_us, seen))
+        self._fresh_similarities(embedding)
+        rows = [row for row, exemplar_id in enumerate(self._fresh_ids) if exemplar_id in seen]
+        ids = np.array([*known.tolist(), *(self._fresh_ids[row] for row in rows)], np.int64)
+        return nearest(embedding, ids, np.concatenate([self._index.embeddings(known), self._fresh[rows]]))
 
     def _ask(self, place: int) -> None:
         later = [

@@ -212,9 +212,67 @@ CREATE TABLE evidence (
 CREATE INDEX evidence_by_feedback ON evidence (feedback_id);
 """
 
+_FOURTH = """
+-- keeping: what there is to deciding beside the threshold, as JSON; NULL as with the threshold.
+ALTER TABLE policies ADD COLUMN keeping TEXT;
+
+ALTER TABLE sessions ADD COLUMN withheld_frames INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN forgotten_withheld INTEGER NOT NULL DEFAULT 0;
+
+-- by_hint: a hint of the application outranked gate and policy.
+ALTER TABLE frames ADD COLUMN by_hint INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE exemplars ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+
+-- Frames that were novel and are in no sighting, since policy or a hint kept them out.
+CREATE TABLE withheld (
+    session_id INTEGER NOT NULL REFERENCES sessions,
+    seq INTEGER NOT NULL,
+    stream_id INTEGER NOT NULL REFERENCES streams,
+    capture_us INTEGER NOT NULL,
+    policy_revision INTEGER NOT NULL,
+    reason INTEGER NOT NULL,
+    PRIMARY KEY (session_id, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX withheld_by_time ON withheld (stream_id, capture_us);
+
+-- labels: in order, a line each. The table finds the sightings of a label.
+ALTER TABLE sightings ADD COLUMN labels TEXT NOT NULL DEFAULT '';
+CREATE TABLE sighting_labels (
+    label TEXT NOT NULL,
+    sighting_id INTEGER NOT NULL REFERENCES sightings ON DELETE CASCADE,
+    PRIMARY KEY (label, sighting_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX labels_by_sighting ON sighting_labels (sighting_id);
+
+-- Some frames that were dropped, with their pictures; see memory_store.examples.
+CREATE TABLE examples (
+    id INTEGER PRIMARY KEY,
+    band INTEGER NOT NULL,
+    novelty REAL NOT NULL,
+    exemplar_id INTEGER NOT NULL REFERENCES exemplars,
+    stream_id INTEGER NOT NULL REFERENCES streams,
+    capture_us INTEGER NOT NULL,
+    jpeg BLOB NOT NULL,
+    checksum INTEGER NOT NULL
+) STRICT;
+CREATE TABLE example_bands (
+    band INTEGER PRIMARY KEY,
+    seen INTEGER NOT NULL,
+    next_taken INTEGER NOT NULL
+) STRICT;
+
+-- What part exemplars had in answers.
+CREATE TABLE served (
+    exemplar_id INTEGER PRIMARY KEY REFERENCES exemplars,
+    answers INTEGER NOT NULL,
+    weight REAL NOT NULL,
+    last_us INTEGER NOT NULL
+) STRICT;
+"""
+
 _INCREMENTAL = 2
 
-STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 """Step i leads from schema version i to i + 1."""
 
 

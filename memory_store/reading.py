@@ -3,6 +3,7 @@
 A read-only connection of its own: a long listing does not hold up ingest.
 """
 
+import json
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -10,17 +11,30 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from memory_store.errors import ExemplarNotFound, MemoryStoreError, MomentNotFound
-from memory_store.facts import Exemplar, ExemplarFacts, ShownSighting
+from memory_store.examples import Example, example_from
+from memory_store.facts import Exemplar, ExemplarFacts, Served, ShownSighting
 from memory_store.group import StreamState
 from memory_store.journal import reading_errors
-from memory_store.records import Clock, Forgotten, FrameKind, Novel, Outcome, Rejected, Repeat, Sighting, Verdict
-from memory_store.rows import SIGHTING_COLUMNS, Row, sighting_from
+from memory_store.records import (
+    Clock,
+    Forgotten,
+    FrameKind,
+    Novel,
+    Outcome,
+    Rejected,
+    Repeat,
+    Sighting,
+    Verdict,
+    Withheld,
+    WithheldReason,
+)
+from memory_store.rows import SIGHTING_COLUMNS, Row, labels_from, sighting_from
 from memory_store.scope import EARLIEST_US, LATEST_US, Scope
 from memory_store.vectors import checked, embedding_from
 
 _SHOWN = """
     SELECT g.id, s.name, g.exemplar_id, n.uuid, n.clock, g.threshold, g.start_us, g.end_us, g.frames,
-           g.largest_novelty, g.moved_angle, g.session_id, g.first_seq, g.last_seq
+           g.largest_novelty, g.labels, g.moved_angle, g.session_id, g.first_seq, g.last_seq
     FROM sightings g JOIN streams s ON s.id = g.stream_id JOIN sessions n ON n.id = g.session_id
 """
 
@@ -51,11 +65,12 @@ class Reading:
         # Before the rows: what is taken meanwhile is told of if its row is found, and is not taken for forgotten.
         [(next_seq,)] = self._rows("SELECT coalesce(max(next_seq), 0) FROM sessions WHERE id = ?", (session_id,))
         rows = self._rows(
-            "SELECT f.seq, f.kind, f.pts_repaired, f.capture_us, f.novelty, g.exemplar_id, g.policy_revision,"
-            " r.reason, r.message FROM frames f LEFT JOIN sightings g ON g.id = ("
-            "SELECT id FROM sightings WHERE session_id = f.session_id AND first_seq <= f.seq"
-            " ORDER BY first_seq DESC LIMIT 1)"
+            "SELECT f.seq, f.kind, f.pts_repaired, f.capture_us, f.novelty, f.by_hint, g.exemplar_id,"
+            " g.policy_revision, w.policy_revision, w.reason, r.reason, r.message FROM frames f"
+            " LEFT JOIN sightings g ON g.id = (SELECT id FROM sightings"
+            " WHERE session_id = f.session_id AND first_seq <= f.seq ORDER BY first_seq DESC LIMIT 1)"
             " LEFT JOIN rejections r ON r.session_id = f.session_id AND r.seq = f.seq"
+            " LEFT JOIN withheld w ON w.session_id = f.session_id AND w.seq = f.seq"
             " WHERE f.session_id = ? AND f.seq BETWEEN ? AND ? ORDER BY f.seq",
             (session_id, first_seq, last_seq),
         )
@@ -71,6 +86,55 @@ class Reading:
         )
         with reading_errors(self._path):
             return [sighting_from(row) for row in rows]
+
+    def labelled(self, scope: Scope) -> list[tuple[Sighting, int]]:
+        """Read the sightings that carry one of a scope's labels and overlap it, with the positions of their stays."""
+        columns = ", ".join(f"g.{column.strip()}" for column in SIGHTING_COLUMNS.split(","))
+        streams, values = _of_streams("g.stream_id", scope)
+        rows = self._rows(
+            f"SELECT {columns}, t.position FROM sightings g JOIN stays t ON t.id = g.stay_id WHERE {streams}"
+            " AND g.id IN (SELECT sighting_id FROM sighting_labels WHERE label IN (SELECT value FROM json_each(?)))"
+            " AND g.start_us <= ? AND g.end_us >= ? ORDER BY g.stay_id, g.id",
+            (*values, json.dumps(sorted(scope.labels or ())), scope.last_us, scope.first_us),
+        )
+        with reading_errors(self._path):
+            return [(sighting_from(row[:-1]), int(row[-1])) for row in rows]
+
+    def withheld_within(self, scope: Scope) -> int:
+        """Count the withheld frames within a scope."""
+        streams, values = _of_streams("stream_id", scope)
+        [(frames,)] = self._rows(
+            f"SELECT count(*) FROM withheld WHERE {streams} AND capture_us BETWEEN ? AND ?",
+            (*values, scope.first_us, scope.last_us),
+        )
+        return int(frames)
+
+    def dropped_examples(self, scope: Scope) -> list[Example]:
+        """Read the examples of frames within a scope that were dropped."""
+        streams, values = _of_streams("stream_id", scope)
+        rows = self._rows(
+            "SELECT novelty, exemplar_id, stream_id, capture_us, jpeg, checksum, 0 FROM examples"
+            f" WHERE {streams} AND capture_us BETWEEN ? AND ?",
+            (*values, scope.first_us, scope.last_us),
+        )
+        with reading_errors(self._path):
+            return [example_from(row) for row in rows]
+
+    def kept_examples(self, scope: Scope, number: int) -> list[Example]:
+        """Read the latest frames within a scope that became exemplars, those without a thumbnail left out.
+
+        `exemplar_id` is what they became, and the novelty is what they had to the nearest before them.
+        """
+        streams, values = _of_streams("n.stream_id", scope)
+        rows = self._rows(
+            "SELECT f.novelty, e.id, n.stream_id, e.capture_us, t.jpeg, t.checksum, 1 FROM exemplars e"
+            " JOIN sessions n ON n.id = e.session_id JOIN frames f ON f.session_id = e.session_id AND f.seq = e.seq"
+            f" JOIN thumbnails t ON t.exemplar_id = e.id WHERE {streams} AND e.capture_us BETWEEN ? AND ?"
+            " AND f.novelty IS NOT NULL ORDER BY e.id DESC LIMIT ?",
+            (*values, scope.first_us, scope.last_us, number),
+        )
+        with reading_errors(self._path):
+            return [example_from(row) for row in rows]
 
     def extent_within(self, session_id: int, seqs: tuple[int, int], scope: Scope) -> tuple[int, int, int]:
         """Count the frames of a sighting, given by its session and its numbers, that lie within a scope's times.
@@ -93,7 +157,12 @@ class Reading:
             (exemplar_id, scope.last_us, scope.first_us),
         )
         streams = None if scope.stream_ids is None else {name for (name,) in self._stream_names(scope.stream_ids)}
-        shown = [self._shown(row, scope) for row in rows if streams is None or row[1] in streams]
+        shown = [
+            self._shown(row, scope)
+            for row in rows
+            if (streams is None or row[1] in streams)
+            and (scope.labels is None or not scope.labels.isdisjoint(labels_from(row[10])))
+        ]
         within = [sighting for sighting in shown if sighting.frames]
         return sorted(within, key=lambda sighting: (sighting.start_us, sighting.id), reverse=True)
 
@@ -102,13 +171,24 @@ class Reading:
         return self._rows(f"SELECT name FROM streams WHERE id IN ({marks})", tuple(stream_ids))
 
     def _shown(self, row: Row, scope: Scope) -> ShownSighting:
-        *told, moved_angle, session_id, first_seq, last_seq = row
+        *told, labels, moved_angle, session_id, first_seq, last_seq = row
         sighting_id, stream, exemplar_id, uuid, clock, threshold, start_us, end_us, frames, largest = told
         if start_us < scope.first_us or end_us > scope.last_us:
             frames, start_us, end_us = self.extent_within(session_id, (first_seq, last_seq), scope)
         restated = moved_angle > 0
         return ShownSighting(
-            sighting_id, stream, exemplar_id, uuid, Clock(clock), threshold, start_us, end_us, frames, largest, restated
+            sighting_id,
+            stream,
+            exemplar_id,
+            uuid,
+            Clock(clock),
+            threshold,
+            start_us,
+            end_us,
+            frames,
+            largest,
+            restated,
+            labels_from(labels),
         )
 
     def timeline(
@@ -203,9 +283,11 @@ class Reading:
             f" FROM exemplars e {'LEFT JOIN thumbnails t ON t.exemplar_id = e.id' if thumbnails else ''}"
             f" WHERE {where})"
             " SELECT e.id, min(g.start_us), max(g.end_us), sum(g.end_us - g.start_us), sum(g.frames), count(*),"
-            " s.name, n.uuid, e.seq, e.capture_us, e.recentred, e.jpeg, e.jpeg_checksum, e.embedding, e.checksum"
-            " FROM e JOIN sightings g ON g.exemplar_id = e.id JOIN sessions n ON n.id = e.session_id"
-            " JOIN streams s ON s.id = n.stream_id GROUP BY e.id",
+            " s.name, n.uuid, e.seq, e.capture_us, e.recentred, e.jpeg, e.jpeg_checksum, e.embedding, e.checksum,"
+            " (SELECT group_concat(label, char(10)) FROM sightings o JOIN sighting_labels l ON l.sighting_id = o.id"
+            " WHERE o.exemplar_id = e.id), v.answers, v.weight, v.last_us"
+            " FROM e LEFT JOIN served v ON v.exemplar_id = e.id JOIN sightings g ON g.exemplar_id = e.id"
+            " JOIN sessions n ON n.id = e.session_id JOIN streams s ON s.id = n.stream_id GROUP BY e.id",
             values,
         )
         with reading_errors(self._path):
@@ -218,6 +300,13 @@ class Reading:
         rows = self._rows("SELECT jpeg, checksum FROM thumbnails WHERE exemplar_id = ?", (exemplar_id,))
         with reading_errors(self._path):
             return checked(*rows[0]) if rows else None
+
+
+def _of_streams(column: str, scope: Scope) -> tuple[str, list[int]]:
+    """Write a condition on streams, and its values."""
+    if scope.stream_ids is None:
+        return "TRUE", []
+    return f"{column} IN ({', '.join('?' * len(scope.stream_ids))})", sorted(scope.stream_ids)
 
 
 def earliest_start(stream: StreamState, time_us: int) -> int:
@@ -233,16 +322,19 @@ def _told_time(time_us: int) -> str:
 
 
 def _verdict(row: Row) -> Verdict:
-    seq, kind, repaired, capture_us, novelty, exemplar_id, revision, reason, message = row
+    seq, kind, repaired, capture_us, novelty, by_hint, exemplar_id, revision, *withheld, reason, message = row
     outcome: Outcome
     match FrameKind(kind):
         case FrameKind.NOVEL:
-            outcome = Novel(exemplar_id, novelty)
+            outcome = Novel(exemplar_id, novelty, bool(by_hint))
         case FrameKind.REPEAT:
             outcome = Repeat(exemplar_id, novelty)
         case FrameKind.REJECTED:
             outcome = Rejected(reason, message)
             revision = 0
+        case FrameKind.WITHHELD:
+            revision = withheld[0]
+            outcome = Withheld(WithheldReason(withheld[1]), novelty, bool(by_hint))
     return Verdict(seq, outcome, revision or 0, capture_us, bool(repaired))
 
 
@@ -251,7 +343,8 @@ def _forgotten(seq: int) -> Verdict:
 
 
 def _exemplar(row: Row) -> Exemplar:
-    *facts, stream, uuid, seq, capture_us, recentred, jpeg, jpeg_checksum, embedding, checksum = row
+    told, labels, served = row[:-4], row[-4], row[-3:]
+    *facts, stream, uuid, seq, capture_us, recentred, jpeg, jpeg_checksum, embedding, checksum = told
     return Exemplar(
         ExemplarFacts(*facts),
         stream,
@@ -261,4 +354,6 @@ def _exemplar(row: Row) -> Exemplar:
         bool(recentred),
         None if jpeg is None else checked(jpeg, jpeg_checksum),
         None if embedding is None else embedding_from(embedding, checksum),
+        tuple(sorted(set(labels_from(labels or "")))),
+        None if served[0] is None else Served(*served),
     )

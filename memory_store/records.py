@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memory_store.errors import InvalidRetention
+from memory_store.errors import InvalidHint, InvalidRetention
 
 Embedding = NDArray[np.float32]
 """float32 [D], unit length."""
@@ -29,6 +30,79 @@ class FrameKind(IntEnum):
     NOVEL = 1
     REPEAT = 2
     REJECTED = 3
+    WITHHELD = 4
+
+
+class WithheldReason(IntEnum):
+    """Why a novel frame was kept out; the values are stored."""
+
+    MINUTE = 1
+    INTERVAL = 2
+    HINT = 3
+
+
+class Keep(IntEnum):
+    """What an application wants of a frame."""
+
+    AUTO = 0
+    """Gate and policy decide."""
+
+    ALWAYS = 1
+    """It becomes an exemplar whatever they say."""
+
+    NEVER = 2
+    """It does not become an exemplar."""
+
+
+MAX_PRIORITY = 100
+
+MAX_LABELS = 16
+"""Of one frame."""
+
+MAX_LABEL_LENGTH = 63
+"""In characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What an application says of a frame."""
+
+    keep: Keep = Keep.AUTO
+    """Whether it is to be kept."""
+
+    priority: int = 0
+    """Limits hold it back only for the sake of exemplars of this priority or a higher one; in [0, MAX_PRIORITY]."""
+
+    labels: tuple[str, ...] = ()
+    """What it shows; in order, each once."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            InvalidHint: something is out of range.
+        """
+        if not 0 <= self.priority <= MAX_PRIORITY:
+            raise InvalidHint(f"priority: expected 0 to {MAX_PRIORITY}, got {self.priority}")
+        if len(self.labels) > MAX_LABELS:
+            raise InvalidHint(f"labels: expected at most {MAX_LABELS}, got {len(self.labels)}")
+        for label in self.labels:
+            check_label(label)
+        if list(self.labels) != sorted(set(self.labels)):
+            raise InvalidHint(f"labels: expected each once and in order, got {list(self.labels)}")
+
+
+def check_label(label: str) -> str:
+    """Let a label through.
+
+    Raises:
+        InvalidHint: it is empty, too long, or has control characters.
+    """
+    if not 0 < len(label) <= MAX_LABEL_LENGTH or any(category(letter) == "Cc" for letter in label):
+        raise InvalidHint(
+            f"labels: expected 1 to {MAX_LABEL_LENGTH} characters without control characters, got {label!r}"
+        )
+    return label
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +110,7 @@ class Policy:
     """A threshold in force, on record."""
 
     revision: int
-    """Number of the record; grows with every change in a memory."""
+    """Number of the latest record that has a say in it or in the policy of keeping; grows with every change."""
 
     threshold: float
     """Frames with a novelty above it are novel; in (0, 2]."""
@@ -50,7 +124,24 @@ class Novel:
     """The exemplar it became."""
 
     novelty: float | None
-    """Cosine distance to the nearest exemplar before it, None if there was none."""
+    """Cosine distance to the nearest exemplar it was compared with, None if there was none."""
+
+    by_hint: bool = False
+    """It is within the threshold of one, or a limit stood against it: a hint outranked them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """The frame was novel, and was kept out."""
+
+    reason: WithheldReason
+    """Why."""
+
+    novelty: float | None
+    """Cosine distance to the nearest exemplar it was compared with, None if there was none."""
+
+    by_hint: bool = False
+    """It would have been kept without its hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +171,7 @@ class Forgotten:
     """The frame was taken, and has been forgotten since."""
 
 
-Outcome = Novel | Repeat | Rejected | Forgotten
+Outcome = Novel | Repeat | Withheld | Rejected | Forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +198,9 @@ class Encoded:
 
     thumbnail: Callable[[], bytes]
     """Makes the JPEG that is kept if the frame is novel."""
+
+    hint: Hint = Hint()
+    """What the application says of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +314,9 @@ class Sighting:
 
     cut: bool = False
     """Others of its frames were forgotten; `mean` is the exemplar's embedding, which stands for what is left."""
+
+    labels: tuple[str, ...] = ()
+    """What the application called what its frames show; in order, each once."""
 
 
 @dataclass(frozen=True, slots=True)

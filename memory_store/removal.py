@@ -18,6 +18,7 @@ from memory_store.loading import unfinished_of
 from memory_store.records import CompactedCounts, ForgottenCounts, Retention
 from memory_store.scope import Scope
 from memory_store.state import MemoryState
+from memory_store.tuning import Tuning
 
 _PAGES = 512
 """Pages given back to the file system in a step: some milliseconds."""
@@ -42,6 +43,7 @@ class Removal:
         lock: threading.RLock,
         check_usable: Callable[[], None],
         follow: Callable[[Change], None],
+        tuning: Tuning,
     ) -> None:
         """Stand by.
 
@@ -51,12 +53,14 @@ class Removal:
             lock: the memory's.
             check_usable: raises if the memory must not be used.
             follow: lets the copies follow a change; both are called under the lock.
+            tuning: lets go of frames too.
         """
         self._journal = journal
         self._state = state
         self._lock = lock
         self._check_usable = check_usable
         self._follow = follow
+        self._tuning = tuning
         self._one_at_a_time = threading.Lock()
 
     def forget(self, scope: Scope, *, learned: bool = True) -> ForgottenCounts:
@@ -66,10 +70,10 @@ class Removal:
                 self._check_usable()
                 if scope.stream_ids == frozenset():
                     return ForgottenCounts()  # in the journal, no streams would be all of them
-                last_us = self._state.contents(None).last_us
-                if last_us is not None:
+                extent = self._state.extent()
+                if extent is not None:
                     # What is captured later stays, even if the removal ends long after the call, after a restart.
-                    scope = replace(scope, last_us=min(scope.last_us, last_us))
+                    scope = replace(scope, last_us=min(scope.last_us, extent[1]))
                 number = self._journal.begin_forgetting(scope, learned=learned)
             return self._finish(number, scope)
 
@@ -119,6 +123,10 @@ class Removal:
             if change is None:
                 break
             counts += change.counts
+        try:
+            self._tuning.forget(scope)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot write what is held for curves anew: {error}") from error
         self._erase()
         with self._lock:
             self._check_usable()
@@ -159,17 +167,18 @@ class Removal:
         limits = []
         with self._lock:
             self._check_usable()
-            contents = self._state.contents(None)
-            if contents.first_us is None:
+            contents, extent = self._state.contents(None), self._state.extent()
+            if extent is None:
                 return None
-            if retention.max_age_us is not None and contents.first_us < now_us - retention.max_age_us:
+            if retention.max_age_us is not None and extent[0] < now_us - retention.max_age_us:
                 limits.append(now_us - retention.max_age_us - 1)
             if retention.max_exemplars is not None and contents.exemplars > retention.max_exemplars:
                 _, last_us = self._state.seen_last()
                 number = math.ceil(_beyond(retention.max_exemplars, contents.exemplars) * len(last_us))
                 limits.append(int(np.partition(last_us, number - 1)[number - 1]))
-            if retention.max_bytes is not None and self._used_bytes(retention.max_bytes) > retention.max_bytes:
-                share = _beyond(retention.max_bytes, self._journal.size_bytes())
+            used_bytes = 0 if retention.max_bytes is None else self._used_bytes(retention.max_bytes)
+            if retention.max_bytes is not None and contents.stays and used_bytes > retention.max_bytes:
+                share = _beyond(retention.max_bytes, used_bytes)
                 limits.append(self._state.captured_by(share))
         return max(limits, default=None)
 

@@ -5,7 +5,9 @@ import zlib
 from collections.abc import Iterable
 from typing import Any
 
+from memory_store.examples import write_examples
 from memory_store.group import Group, NextIds
+from memory_store.policies import PolicyRecord
 from memory_store.records import Policy, Sighting
 from memory_store.vectors import embedding_blob, mean_blob, mean_from
 
@@ -14,24 +16,40 @@ Row = tuple[Any, ...]
 
 SIGHTING_COLUMNS = (
     "id, stay_id, stream_id, session_id, exemplar_id, policy_revision, threshold, first_seq, last_seq,"
-    " start_us, end_us, frames, largest_novelty, moved_angle, cut, mean, checksum"
+    " start_us, end_us, frames, largest_novelty, moved_angle, cut, labels, mean, checksum"
 )
 
 
 def sighting_from(row: Row) -> Sighting:
     """Read a row of SIGHTING_COLUMNS."""
-    *before, moved_angle, cut, mean, checksum = row
-    fields: Row = (*before[:5], Policy(*before[5:7]), *before[7:], mean_from(mean, checksum), moved_angle, bool(cut))
-    return Sighting(*fields)
+    *before, moved_angle, cut, labels, mean, checksum = row
+    policy = Policy(*before[5:7])
+    fields: Row = (*before[:5], policy, *before[7:], mean_from(mean, checksum), moved_angle, bool(cut))
+    return Sighting(*(*fields, labels_from(labels)))
+
+
+def labels_from(text: str) -> tuple[str, ...]:
+    """Read labels, a line each."""
+    return tuple(text.split("\n")) if text else ()
 
 
 def write_group(connection: sqlite3.Connection, group: Group) -> None:
     """Write what a group of frames changes."""
     _write_exemplars(connection, group)
     _write_stays(connection, group)
+    write_examples(connection, group.bands, group.examples)
+    for record in group.records:
+        write_policy(connection, record, group.decided_us)
     connection.executemany(
-        "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(f.session_id, f.seq, f.kind, f.pts_repaired, f.pts_us, f.capture_us, f.novelty) for f in group.frames],
+        "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (f.session_id, f.seq, f.kind, f.pts_repaired, f.pts_us, f.capture_us, f.novelty, f.by_hint)
+            for f in group.frames
+        ],
+    )
+    connection.executemany(
+        "INSERT INTO withheld VALUES (?, ?, ?, ?, ?, ?)",
+        [(w.session_id, w.seq, w.stream_id, w.capture_us, w.policy_revision, w.reason) for w in group.withheld],
     )
     connection.executemany(
         "INSERT INTO rejections VALUES (?, ?, ?, ?)",
@@ -40,7 +58,7 @@ def write_group(connection: sqlite3.Connection, group: Group) -> None:
     connection.executemany(
         "UPDATE sessions SET next_seq = ?, last_pts_us = ?, novel_frames = novel_frames + ?,"
         " repeat_frames = repeat_frames + ?, rejected_frames = rejected_frames + ?,"
-        " received_bytes = received_bytes + ? WHERE id = ?",
+        " withheld_frames = withheld_frames + ?, received_bytes = received_bytes + ? WHERE id = ?",
         [
             (
                 group.sessions[session_id].next_seq,
@@ -48,11 +66,21 @@ def write_group(connection: sqlite3.Connection, group: Group) -> None:
                 totals.novel_frames,
                 totals.repeat_frames,
                 totals.rejected_frames,
+                totals.withheld_frames,
                 totals.received_bytes,
                 session_id,
             )
             for session_id, totals in group.totals.items()
         ],
+    )
+
+
+def write_policy(connection: sqlite3.Connection, record: PolicyRecord, since_us: int) -> None:
+    """Write what is put in force."""
+    keeping = None if record.keeping is None else record.keeping.to_json()
+    connection.execute(
+        "INSERT INTO policies (revision, stream_id, threshold, since_us, keeping) VALUES (?, ?, ?, ?, ?)",
+        (record.revision, record.stream_id, record.threshold, since_us, keeping),
     )
 
 
@@ -70,21 +98,27 @@ def write_next_ids(connection: sqlite3.Connection, ids: NextIds) -> None:
 
 def write_sightings(connection: sqlite3.Connection, sightings: Iterable[Sighting]) -> None:
     """Write sightings, new ones and those that have changed."""
+    sightings = list(sightings)
     connection.executemany(
-        f"INSERT INTO sightings ({SIGHTING_COLUMNS}) VALUES ({', '.join('?' * 17)})"
+        f"INSERT INTO sightings ({SIGHTING_COLUMNS}) VALUES ({', '.join('?' * 18)})"
         " ON CONFLICT (id) DO UPDATE SET stay_id = excluded.stay_id, exemplar_id = excluded.exemplar_id,"
         " first_seq = excluded.first_seq, last_seq = excluded.last_seq, start_us = excluded.start_us,"
         " end_us = excluded.end_us, frames = excluded.frames, largest_novelty = excluded.largest_novelty,"
         " moved_angle = excluded.moved_angle, cut = excluded.cut, mean = excluded.mean, checksum = excluded.checksum",
         map(_sighting_row, sightings),
     )
+    connection.executemany(
+        "INSERT OR IGNORE INTO sighting_labels VALUES (?, ?)",
+        [(label, sighting.id) for sighting in sightings for label in sighting.labels],
+    )
 
 
 def _write_exemplars(connection: sqlite3.Connection, group: Group) -> None:
     exemplars = [(exemplar, embedding_blob(exemplar.embedding)) for exemplar in group.exemplars.values()]
     connection.executemany(
-        "INSERT INTO exemplars (id, session_id, seq, capture_us, embedding, checksum) VALUES (?, ?, ?, ?, ?, ?)",
-        [(e.id, e.session_id, e.seq, e.capture_us, blob, zlib.crc32(blob)) for e, blob in exemplars],
+        "INSERT INTO exemplars (id, session_id, seq, capture_us, embedding, checksum, priority)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(e.id, e.session_id, e.seq, e.capture_us, blob, zlib.crc32(blob), e.priority) for e, blob in exemplars],
     )
     connection.executemany(
         "INSERT INTO thumbnails VALUES (?, ?, ?)",
@@ -110,5 +144,5 @@ def _sighting_row(s: Sighting) -> tuple[object, ...]:
     return (
         *(s.id, s.stay_id, s.stream_id, s.session_id, s.exemplar_id, s.policy.revision, s.policy.threshold),
         *(s.first_seq, s.last_seq, s.start_us, s.end_us, s.frames, s.largest_novelty, s.moved_angle, s.cut),
-        *(mean, zlib.crc32(mean)),
+        *("\n".join(s.labels), mean, zlib.crc32(mean)),
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from memory_store import loading
 from memory_store.change import Change
+from memory_store.examples import bands_of
 from memory_store.facts import Contents
 from memory_store.forest import Forest, Snapshot
 from memory_store.group import Group, SessionState, StreamState
@@ -20,6 +21,8 @@ from memory_store.index import ExemplarIndex
 from memory_store.index_copy import IndexCopy, IndexCopyDamaged, copy_path, read_copy
 from memory_store.index_upkeep import FIRST_TRAINING, IndexUpkeep, Workers
 from memory_store.journal import Journal
+from memory_store.kept_times import KeptTimes
+from memory_store.last_seen import LastSeen
 from memory_store.policies import Policies
 from memory_store.rows import next_ids_of
 from memory_store.stay_lists import ListStrata
@@ -50,6 +53,10 @@ class MemoryState:
         self.streams = {stream.id: stream for stream in loading.streams_of(connection)}
         self.next_ids = next_ids_of(connection)
         self.policies = Policies(loading.policies_of(connection))
+        self._thumbnail_bytes, self._thumbnails = loading.thumbnail_bytes_of(connection)
+        self.bands = bands_of(connection)
+        """Which of the frames that are dropped are taken as examples."""
+        self._last_seen: dict[int | None, LastSeen] = {}
         self.forest = Forest(journal.identity.dimension)
         for block in loading.stay_blocks_of(connection):
             stream = self.streams[int(block.table[0, 1])]
@@ -86,14 +93,39 @@ class MemoryState:
         upkeep.saved(0 if copy is None else len(copy.ids))
         return upkeep
 
+    @property
+    def bytes_each(self) -> float:
+        """Tell what an exemplar takes on disk, by the latest."""
+        return self._thumbnail_bytes + loading.bytes_beside_thumbnail(self._journal.identity.dimension)
+
+    def last_seen(self, stream_id: int | None) -> LastSeen:
+        """Tell when exemplars were seen last, by a stream or by any. The first time grows with the number of stays."""
+        if stream_id not in self._last_seen:
+            self._last_seen[stream_id] = LastSeen.of(self.forest.snapshot().leaves().facts, stream_id)
+        return self._last_seen[stream_id]
+
+    def know_kept(self, stream: StreamState, since_us: int) -> None:
+        """Make sure that it is known when a stream's exemplars were captured, from a time on."""
+        if since_us < stream.kept.since_us:
+            kept = loading.kept_of(self._journal.connection, stream.id, since_us)
+            stream.kept = KeptTimes(since_us, tuple((time_us, priority) for time_us, priority, _ in kept))
+
     def take_in(self, group: Group) -> None:
         """Follow a group that was committed."""
         self.next_ids = group.next_ids
+        self.policies = group.policies
+        self.bands = group.bands
         self.sessions.update(group.sessions)
         self.streams.update(group.streams)
         self.forest.grow(
             group.stays, [(group.grown.get(sighting.id), sighting) for sighting in group.sightings.values()]
         )
+        for sighting in group.sightings.values():
+            for key in {None, sighting.stream_id} & self._last_seen.keys():
+                self._last_seen[key].note(sighting.exemplar_id, sighting.end_us)
+        for exemplar in group.exemplars.values():
+            self._thumbnails = min(self._thumbnails + 1, loading.LATEST_THUMBNAILS)
+            self._thumbnail_bytes += (len(exemplar.thumbnail) - self._thumbnail_bytes) / self._thumbnails
         if group.exemplars:
             self.upkeep.add(*group.new_exemplars())
             self.upkeep.submit(self._workers.aside)
@@ -104,6 +136,7 @@ class MemoryState:
         """Follow a step of forgetting or merging that was committed."""
         connection = self._journal.connection
         self.next_ids = next_ids_of(connection)
+        self._last_seen.clear()
         if change.stays:
             self.forest.change(change.stays)
         if change.removed or change.moved:
@@ -113,6 +146,7 @@ class MemoryState:
             stream.open_stays = loading.open_stays_of(connection, stream)
             stream.sightings += more
             stream.longest_us = max(stream.longest_us, change.longest_us.get(stream_id, 0))
+            stream.kept = KeptTimes()
         for session_id in change.sessions & self.sessions.keys():
             loading.refresh(connection, self.sessions[session_id])
 
@@ -145,6 +179,14 @@ class MemoryState:
         sightings = sum(stream.sightings for stream in streams)
         counts = replace(counts, stays=totals.stays, counted_frames=totals.frames, sightings=sightings)
         return replace(counts, first_us=totals.first_us, last_us=totals.last_us) if totals.stays else counts
+
+    def extent(self) -> tuple[int, int] | None:
+        """Give the earliest and the latest capture time of a frame, withheld ones included; None if there is none."""
+        totals = self.forest.totals(None)
+        first_us, last_us = loading.withheld_extent(self._journal.connection)
+        firsts = [time_us for time_us in (first_us, totals.first_us if totals.stays else None) if time_us is not None]
+        lasts = [time_us for time_us in (last_us, totals.last_us if totals.stays else None) if time_us is not None]
+        return (min(firsts), max(lasts)) if firsts and lasts else None
 
     def captured_by(self, share: float) -> int:
         """Estimate by when a share of the frames was captured: those of a stay are taken to be spread evenly.

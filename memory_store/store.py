@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from memory_store.config import MemoryStoreConfig, check_threshold
+from memory_store.copies import copies_of
 from memory_store.errors import (
     DataFolderInUse,
     InvalidName,
@@ -17,10 +18,10 @@ from memory_store.errors import (
     StoreUnavailable,
     TooManyMemories,
 )
-from memory_store.index_copy import copy_path
 from memory_store.index_upkeep import new_workers
 from memory_store.inspection import has_tidying
 from memory_store.journal import Journal, sync_folder
+from memory_store.keeping import Keeping
 from memory_store.memory import Memory
 from memory_store.records import Retention
 from memory_store.transfer import Export, Import, clear
@@ -87,6 +88,11 @@ class MemoryStore:
         stems = (path.stem for path in self._folder.glob("*.sqlite"))
         return sorted(stem for stem in stems if NAME_PATTERN.fullmatch(stem))
 
+    def opened(self) -> list[Memory]:
+        """Give the memories that are open."""
+        with self._lock:
+            return list(self._opened.values())
+
     def names_to_tidy(self) -> list[str]:
         """Name the memories that `Memory.tidy` may have work with, in order: a retention, or an unfinished removal.
 
@@ -116,7 +122,7 @@ class MemoryStore:
             if name not in self._opened:
                 if not path.exists():
                     raise MemoryNotFound(f"there is no memory {name}")
-                self._opened[name] = Memory(name, path, self._config.max_streams, self._workers)
+                self._opened[name] = Memory(name, path, self._config, self._workers)
             return self._opened[name]
 
     def create(
@@ -126,6 +132,7 @@ class MemoryStore:
         dimension: int,
         threshold: float | None,
         retention: Retention | None = None,
+        keeping: Keeping | None = None,
     ) -> Memory:
         """Create an empty memory; when this returns, it is on disk.
 
@@ -135,6 +142,7 @@ class MemoryStore:
             dimension: D.
             threshold: in (0, 2]; None for the default.
             retention: how long it keeps what it sees; None for without limit.
+            keeping: what there is to deciding beside the threshold; None for the default.
 
         Raises:
             MemoryExists: the name is taken.
@@ -146,15 +154,17 @@ class MemoryStore:
         check_threshold(threshold)
         with self._lock:
             self._check_free(name)
-            _remove_index_copy(path)
+            _remove_copies(path)
             Journal.create(path, encoder_version, dimension, threshold)
             memory = self.get(name)
-            if retention is not None:
-                try:
+            try:
+                if retention is not None:
                     memory.set_retention(retention)
-                except StoreUnavailable:
-                    self.delete(name)
-                    raise
+                if keeping is not None:
+                    memory.set_policy(None, keeping=keeping)
+            except StoreUnavailable:
+                self.delete(name)
+                raise
             return memory
 
     def _check_free(self, name: str) -> None:
@@ -184,7 +194,7 @@ class MemoryStore:
             opened = self._opened.pop(name, None)
             if opened is not None:
                 opened.close(MemoryNotFound(f"memory {name} was deleted"))
-            _remove_index_copy(path)
+            _remove_copies(path)
             Journal.delete(path)
 
     def export(self, name: str) -> Export:
@@ -227,7 +237,7 @@ class MemoryStore:
         arrived.finish(size_bytes, sha256)  # long, and without the lock: the other memories go on
         with self._lock:
             self._check_free(name)
-            _remove_index_copy(path)
+            _remove_copies(path)
             arrived.move_to(path)
             try:
                 return self.get(name)
@@ -236,12 +246,13 @@ class MemoryStore:
                 raise
 
 
-def _remove_index_copy(path: Path) -> None:
-    """Remove the copy of the index that may lie beside a journal: the next journal of this name has another."""
+def _remove_copies(path: Path) -> None:
+    """Remove the copies that may lie beside a journal: the next journal of this name has others."""
     try:
-        copy_path(path).unlink(missing_ok=True)
+        for copy in copies_of(path):
+            copy.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreUnavailable(f"cannot remove the copy of the index of {path}: {error}") from error
+        raise StoreUnavailable(f"cannot remove what lies beside {path}: {error}") from error
 
 
 def take(folder: Path) -> IO[str]:

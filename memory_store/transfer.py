@@ -28,7 +28,7 @@ _EXPORT, _IMPORT = ".export-", ".import-"
 _DRAFTS = (".draft", ".draft-wal", ".draft-shm", ".draft-journal")
 """How the names of files end that are renamed once they are whole."""
 
-_BESIDE = (".sqlite-wal", ".sqlite-shm", ".index")
+_BESIDE = (".sqlite-wal", ".sqlite-shm", ".index", ".whatif")
 """How the names of files end that are nothing without their journal."""
 
 SPARE_BYTES = 64 * 2**20

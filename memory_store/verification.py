@@ -6,6 +6,7 @@ is on record and with the copies that opening the memory would make. Nothing is 
 
 import math
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ _TOLERANCE = 1e-6
 _TOLD = 5
 """Failures told for each check; their number is told in full."""
 
-_COUNTED = f"kind != {FrameKind.REJECTED:d}"
+_COUNTED = f"kind IN ({FrameKind.NOVEL:d}, {FrameKind.REPEAT:d})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ def _whole_vectors(connection: sqlite3.Connection) -> Iterator[str]:
     for kind, number, blob, checksum in connection.execute(
         "SELECT 'mean of sighting', id, mean, checksum FROM sightings"
         " UNION ALL SELECT 'thumbnail of exemplar', exemplar_id, jpeg, checksum FROM thumbnails"
+        " UNION ALL SELECT 'picture of example', id, jpeg, checksum FROM examples"
     ):
         try:
             checked(blob, checksum)
@@ -170,14 +172,27 @@ def _whole_vectors(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _accounted_for(connection: sqlite3.Connection) -> Iterator[str]:
-    """Every acknowledged frame is counted once: in a sighting, as rejected, or as forgotten."""
+    """Every acknowledged frame is counted once: in a sighting, as withheld, as rejected, or as forgotten."""
+    of_kind = "(SELECT count(*) FROM frames f WHERE f.session_id = s.id AND kind = {:d})"
+    for session, withheld, forgotten_withheld, kept_out, told in connection.execute(
+        f"SELECT id, withheld_frames, forgotten_withheld, {of_kind.format(FrameKind.WITHHELD)},"
+        " (SELECT count(*) FROM withheld w JOIN frames f ON f.session_id = w.session_id AND f.seq = w.seq"
+        f" AND f.kind = {FrameKind.WITHHELD:d} AND f.capture_us = w.capture_us"
+        " WHERE w.session_id = s.id AND w.stream_id = s.stream_id)"
+        " FROM sessions s"
+    ):
+        if not kept_out == told == withheld - forgotten_withheld:
+            yield (
+                f"session {session}: {withheld} frames withheld, {forgotten_withheld} of them forgotten,"
+                f" {kept_out} on record, {told} reasons"
+            )
     rows = connection.execute(
-        "SELECT id, next_seq, novel_frames, repeat_frames, rejected_frames, forgotten_frames,"
+        "SELECT id, next_seq - withheld_frames, novel_frames, repeat_frames, rejected_frames, forgotten_frames,"
         f" (SELECT count(*) FROM frames f WHERE f.session_id = s.id AND {_COUNTED}),"
-        f" (SELECT count(*) FROM frames f WHERE f.session_id = s.id AND NOT {_COUNTED}),"
+        f" {of_kind.format(FrameKind.REJECTED)},"
         " (SELECT count(*) FROM rejections r WHERE r.session_id = s.id),"
         " (SELECT coalesce(sum(frames), 0) FROM sightings g WHERE g.session_id = s.id),"
-        " (SELECT coalesce(max(seq) + 1, 0) FROM frames f WHERE f.session_id = s.id) FROM sessions s"
+        " (SELECT coalesce(max(seq) + 1 - withheld_frames, 0) FROM frames f WHERE f.session_id = s.id) FROM sessions s"
     )
     for session, next_seq, novel, repeat, rejected, forgotten, counted, turned_down, told, summed, beyond in rows:
         if novel + repeat + rejected != next_seq:
@@ -189,7 +204,7 @@ def _accounted_for(connection: sqlite3.Connection) -> Iterator[str]:
         if summed != counted:
             yield f"session {session}: its sightings have {summed} frames, on record are {counted}"
         if beyond > next_seq:
-            yield f"session {session}: frame {beyond - 1} on record, but {next_seq} acknowledged"
+            yield f"session {session}: a frame on record beyond those acknowledged"
     for stream, counted, lost, kept in connection.execute(
         "SELECT s.stream_id, sum(novel_frames), sum(lost_exemplars), (SELECT count(*) FROM exemplars e JOIN sessions n"
         " ON n.id = e.session_id WHERE n.stream_id = s.stream_id) FROM sessions s GROUP BY s.stream_id"
@@ -216,16 +231,27 @@ def _sightings_say_what_frames_say(connection: sqlite3.Connection) -> Iterator[s
             yield f"sighting {sighting}: says a largest novelty of {largest}, its frames say {measured}"
 
 
+def _labels_find_sightings(connection: sqlite3.Connection) -> Iterator[str]:
+    rows = connection.execute(
+        "SELECT g.id, g.labels, (SELECT group_concat(label, char(10)) FROM"
+        " (SELECT label FROM sighting_labels l WHERE l.sighting_id = g.id ORDER BY label)) FROM sightings g"
+    )
+    for sighting, labels, found_by in rows:
+        if labels.split("\n") != sorted((found_by or "").split("\n")):
+            yield f"sighting {sighting}: has the labels {labels!r}, is found by {found_by!r}"
+
+
 def _covered(connection: sqlite3.Connection) -> Iterator[str]:
     """Every frame was within the threshold in force of its exemplar, as it was when it was measured."""
     rows = connection.execute(
-        "SELECT g.id, g.stream_id, g.threshold, g.largest_novelty, g.moved_angle, g.frames, g.cut, g.mean, g.checksum,"
-        " e.embedding, e.checksum, p.threshold, p.stream_id FROM sightings g JOIN exemplars e ON e.id = g.exemplar_id"
-        " LEFT JOIN policies p ON p.revision = g.policy_revision"
+        "SELECT g.id, g.stream_id, g.policy_revision, g.threshold, g.largest_novelty, g.moved_angle, g.frames, g.cut,"
+        " g.mean, g.checksum, e.embedding, e.checksum FROM sightings g JOIN exemplars e ON e.id = g.exemplar_id"
     )
+    in_force = _thresholds_in_force(connection)
     for row in rows:
-        sighting, stream, threshold, largest, moved, frames, cut, mean_blob, checksum, blob, embedding_sum, *of = row
-        if of[0] != threshold or of[1] not in {None, stream}:
+        sighting, stream, revision, threshold, largest, moved, frames, cut, mean_blob, checksum, *of = row
+        blob, embedding_sum = of
+        if threshold not in in_force(stream, revision):
             yield f"sighting {sighting}: threshold {threshold} was not in force by the policy it names"
         if angle_of(largest) - moved > angle_of(threshold) + _TOLERANCE:
             yield f"sighting {sighting}: largest novelty {largest}, moved by {moved}, is beyond threshold {threshold}"
@@ -237,12 +263,50 @@ def _covered(connection: sqlite3.Connection) -> Iterator[str]:
             yield f"sighting {sighting}: its {frames} frames are {average} away on average, at most {largest} is said"
 
 
+def _thresholds_in_force(connection: sqlite3.Connection) -> Callable[[int, int], set[float | None]]:
+    """Tell the threshold in force for a stream by the record of a revision; none if there is no such record."""
+    records: dict[int | None, list[tuple[int, float | None]]] = {}
+    for revision, stream, threshold in connection.execute(
+        "SELECT revision, stream_id, threshold FROM policies ORDER BY revision"
+    ):
+        records.setdefault(stream, []).append((revision, threshold))
+    lifts = _last_lifts(connection)
+
+    def latest(stream: int | None, revision: int) -> tuple[int, float | None]:
+        of_stream = records.get(stream, [])
+        place = bisect_right(of_stream, revision, key=lambda record: record[0])
+        return of_stream[place - 1] if place else (0, None)
+
+    def in_force(stream: int, revision: int) -> set[float | None]:
+        own, memory = latest(stream, revision), latest(None, revision)
+        found = {memory[1] if own[1] is None else own[1]} if revision in {own[0], memory[0]} else set()
+        return found | ({memory[1]} if revision == memory[0] and lifts.get(stream, 0) > revision else set())
+
+    return in_force
+
+
+def _last_lifts(connection: sqlite3.Connection) -> dict[int, int]:
+    """Give the last record by which each stream returned to the threshold of the memory.
+
+    Before schema version 4, what was decided after it named the record of the memory, an earlier one.
+    """
+    return dict(
+        connection.execute(
+            "SELECT stream_id, max(revision) FROM policies WHERE stream_id IS NOT NULL AND threshold IS NULL GROUP BY 1"
+        )
+    )
+
+
 def _policies_close_sightings(connection: sqlite3.Connection) -> Iterator[str]:
-    rows = connection.execute("SELECT session_id, id, policy_revision FROM sightings ORDER BY session_id, first_seq")
+    rows = connection.execute(
+        "SELECT session_id, id, stream_id, policy_revision FROM sightings ORDER BY session_id, first_seq"
+    )
+    lifts = _last_lifts(connection)
     latest: dict[int, int] = {}
-    for session, sighting, revision in rows:
-        if revision < latest.get(session, 0):
-            yield f"sighting {sighting}: by policy {revision}, after one by {latest[session]}"
+    for session, sighting, stream, revision in rows:
+        before = latest.get(session, 0)
+        if revision < before and lifts.get(stream, 0) < before:
+            yield f"sighting {sighting}: by policy {revision}, after one by {before}"
         latest[session] = revision
 
 
@@ -296,6 +360,7 @@ _CHECKS: dict[str, Callable[[sqlite3.Connection], Iterator[str]]] = {
     "vectors and thumbnails are what was written": _whole_vectors,
     "every frame is accounted for": _accounted_for,
     "sightings say what their frames say": _sightings_say_what_frames_say,
+    "labels find their sightings": _labels_find_sightings,
     "every frame is covered": _covered,
     "sightings close when the policy changes": _policies_close_sightings,
     "exemplars stand for frames": _exemplars_stand_for_frames,

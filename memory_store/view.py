@@ -7,6 +7,7 @@ only those that the scope cuts are opened for their stays.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -269,6 +270,13 @@ def view_of(
     """
     blocks = snapshot.blocks
     last = len(snapshot.means) - 1
+    if scope.labels is not None:
+        cut = list(_labelled(scope, reading, stored))
+        first = last * snapshot.piece_rows + len(snapshot.tables[last])
+        if cut:
+            snapshot = snapshot.with_stays([stay for stay, _ in cut], [mean for _, mean in cut])
+        none = blocks.chosen(np.zeros(len(blocks.column("stays")), np.bool_))
+        return View(snapshot, scope, none, first + np.arange(len(cut)), None)
     opened = last * snapshot.piece_rows + np.arange(len(snapshot.tables[last]))
     if scope.is_everything:
         there = blocks.column("stays") > 0
@@ -304,11 +312,8 @@ def _cut(
 ) -> Iterator[tuple[tuple[int, ...], Embedding]]:
     """Put together what a scope leaves of stays: what is known of each, and its mean."""
     for name in names:
-        parts = [part for part in _parts(reading, name[0], name[3], scope) if part.frames]
-        if parts:
-            frames = sum(part.frames for part in parts)
-            extent = (min(part.first_us for part in parts), max(part.last_us for part in parts))
-            yield (*name, frames, *extent), _mean(parts, stored(name[3]))
+        sightings = reading.sightings_of_stay(name[0], name[3])
+        yield from _left([part for part in _parts(reading, sightings, scope) if part.frames], name, stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,8 +326,30 @@ class _Part:
     last_us: int
 
 
-def _parts(reading: Reading, stay_id: int, exemplar_id: int, scope: Scope) -> Iterator[_Part]:
-    for sighting in reading.sightings_of_stay(stay_id, exemplar_id):
+def _labelled(
+    scope: Scope, reading: Reading, stored: Callable[[int], Embedding]
+) -> Iterator[tuple[tuple[int, ...], Embedding]]:
+    """Put together what a scope with labels leaves of stays: what is known of each, and its mean."""
+    for _, group in groupby(reading.labelled(scope), key=lambda found: found[0].stay_id):
+        found = list(group)
+        first, position = found[0]
+        name = (first.stay_id, first.stream_id, position, first.exemplar_id)
+        sightings = [sighting for sighting, _ in found]
+        yield from _left([part for part in _parts(reading, sightings, scope) if part.frames], name, stored)
+
+
+def _left(
+    parts: Sequence[_Part], name: tuple[int, int, int, int], stored: Callable[[int], Embedding]
+) -> Iterator[tuple[tuple[int, ...], Embedding]]:
+    """Put the parts of one stay together, if there are any."""
+    if parts:
+        frames = sum(part.frames for part in parts)
+        extent = (min(part.first_us for part in parts), max(part.last_us for part in parts))
+        yield (*name, frames, *extent), _mean(parts, stored(name[3]))
+
+
+def _parts(reading: Reading, sightings: Sequence[Sighting], scope: Scope) -> Iterator[_Part]:
+    for sighting in sightings:
         if scope.first_us <= sighting.start_us and sighting.end_us <= scope.last_us:
             yield _Part(sighting, sighting.frames, sighting.start_us, sighting.end_us)
         else:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from threadpoolctl import threadpool_limits
 
 from encoder.config import MAX_PICTURE_SIDE_PIXELS
 from encoder.frame_encoder import FrameEncoder, OpenVinoEncoder
@@ -19,10 +20,12 @@ from memory_store.store import MemoryStore
 from service.attending import Attending
 from service.caretaker import Caretaker
 from service.config import ServiceConfig
+from service.curves import Curves
 from service.encoding import Encoding
 from service.frame_converters import MAX_FRAMES_PER_MESSAGE
 from service.ingest import FRAMES_IN_FLIGHT, Ingest
 from service.learning import Learning
+from service.metrics import Metrics
 from service.query import Queries
 from service.resources import Resources
 from service.servicer import Servicer
@@ -62,6 +65,7 @@ class App:
         self._transfers = Transfers(store)
         self._upkeep = Upkeep(store)
         self._caretaker = Caretaker(store)
+        self._metrics = Metrics(store)
         message_bytes = 3 * config.encoder.max_picture_pixels + MESSAGE_OVERHEAD_BYTES
         queries = Queries(store, self._encoding, attending)
         servicer = Servicer(
@@ -71,6 +75,7 @@ class App:
             self._ingest,
             queries,
             Learning(store, queries, self._upkeep),
+            Curves(store),
             _info(config, encoder, message_bytes),
         )
         self._health = health.aio.HealthServicer()
@@ -105,6 +110,12 @@ class App:
             port = self._server.add_insecure_port(f"{host}:{wanted}")
         except RuntimeError as error:
             raise ListenError(f"cannot listen on {host}:{wanted}: is it in use?") from error
+        if self._config.server.metrics:
+            try:
+                metrics = self._metrics.start(self._config.server.metrics)
+            except OSError as error:
+                raise ListenError(f"cannot listen on {self._config.server.metrics}: {error}") from error
+            _LOG.info("metrics on http://%s/metrics", metrics)
         await self._server.start()
         self._caretaker.start()
         for name in self._names:
@@ -120,6 +131,7 @@ class App:
         self._caretaker.stop()
         self._upkeep.stop()
         self._transfers.stop()
+        await asyncio.to_thread(self._metrics.stop)
         await self._ingest.stop()
         await self._server.stop(STOP_SECONDS)
         await self._ingest.finish()
@@ -159,6 +171,8 @@ async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
     Raises:
         DataFolderInUse, StoreUnavailable, WeightsUnreadable, ListenError: the server did not start.
     """
+    # BLAS waits for its threads by spinning, which costs the encoder more than a second core gains here.
+    threadpool_limits(1, user_api="blas")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the usual 1,024 would do for 200 memories only
     store = MemoryStore(config.server.data, config.memory)

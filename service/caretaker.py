@@ -1,4 +1,4 @@
-"""Looks after memories in the background: unfinished removals, and what retention does not keep."""
+"""Looks after memories in the background: unfinished removals, what retention does not keep, records, budgets."""
 
 import asyncio
 import logging
@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from memory_store.errors import MemoryNotFound, MemoryStoreError, StoreUnavailable
 from memory_store.journal import now_us
 from memory_store.store import MemoryStore
+from service.budget_watch import BudgetWatch
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Caretaker:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="caretaker")
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._budgets = BudgetWatch()
 
     def start(self) -> None:
         """Begin; needs a running event loop."""
@@ -62,7 +64,17 @@ class Caretaker:
             await self._pause()
 
     def go_round(self) -> None:
-        """Tidy every memory that needs it, one after the other; what fails is tried again in the next round."""
+        """Tidy every memory that needs it, one after the other; what fails is tried again in the next round.
+
+        Of those that are open, put on record what part exemplars had in answers, and look at budgets.
+        """
+        for memory in self._store.opened():
+            try:
+                memory.lessons.record_served()
+                self._budgets.look(memory)
+            except MemoryStoreError as error:
+                if not self._stopping:
+                    _LOG.warning("cannot look after memory %s, will try again: %s", memory.name, error)
         try:
             names = self._store.names_to_tidy()
         except StoreUnavailable as error:  # the store was closed

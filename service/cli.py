@@ -21,6 +21,7 @@ from service.config import ConfigError, ServiceConfig, load_config
     "--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of the memories.  [framekeep-data]"
 )
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.  [127.0.0.1:50051]")
+@click.option("--metrics", metavar="HOST:PORT", help="Serve figures for Prometheus there.  [nowhere]")
 @click.option("--insecure", is_flag=True, default=None, help="Allow addresses that other machines can reach.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings; options go before it.")
 @click.version_option(package_name="framekeep-server")
@@ -29,11 +30,12 @@ def main(
     context: click.Context,
     data: Path | None,
     listen: str | None,
+    metrics: str | None,
     insecure: bool | None,  # noqa: FBT001
     config: Path | None,
 ) -> None:
     """Run the framekeep server until it gets SIGINT or SIGTERM."""
-    given: dict[str, Any] = {"data": data, "listen": listen, "insecure": insecure}
+    given: dict[str, Any] = {"data": data, "listen": listen, "metrics": metrics, "insecure": insecure}
     overrides = {"server": {name: value for name, value in given.items() if value is not None}}
     try:
         settings = load_config(config, overrides)

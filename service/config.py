@@ -30,6 +30,9 @@ class ServerConfig:
     insecure: bool = False
     """Listen beyond this machine although nothing is encrypted and nobody is asked who they are."""
 
+    metrics: str = ""
+    """HOST:PORT where Prometheus finds the figures of the streams; empty: nowhere."""
+
     max_sessions: int = 64
     """Sessions connected at a time, in [1, 4096]; each may hold about 100 MB while it sends large pictures."""
 
@@ -39,16 +42,21 @@ class ServerConfig:
         Raises:
             ValueError: a setting is out of range; the message names it.
         """
-        host, _, port = self.listen.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65535:
-            raise ValueError(f"listen: expected HOST:PORT, got {self.listen!r}")
-        if not self.insecure and not _is_loopback(host):
-            raise ValueError(
-                f"listen: {host} can be reached from other machines, and nothing would be encrypted:"
-                " use a loopback address, or set insecure"
-            )
+        self._check_address("listen", self.listen)
+        if self.metrics:
+            self._check_address("metrics", self.metrics)
         if not 1 <= self.max_sessions <= 4096:
             raise ValueError(f"max_sessions: expected 1 to 4096, got {self.max_sessions}")
+
+    def _check_address(self, name: str, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(f"{name}: expected HOST:PORT, got {address!r}")
+        if not self.insecure and not _is_loopback(host):
+            raise ValueError(
+                f"{name}: {host} can be reached from other machines, and nothing would be encrypted:"
+                " use a loopback address, or set insecure"
+            )
 
 
 @dataclass(frozen=True, slots=True)

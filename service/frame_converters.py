@@ -7,7 +7,19 @@ from typing import assert_never
 from encoder.picture import Picture, PixelFormat, read_compressed, read_raw
 from encoder.version import EncoderVersion
 from framekeep.v1 import video_memory_pb2 as pb
-from memory_store.records import Clock, Embedding, Forgotten, Novel, Rejected, Repeat
+from memory_store.errors import InvalidHint
+from memory_store.records import (
+    Clock,
+    Embedding,
+    Forgotten,
+    Hint,
+    Keep,
+    Novel,
+    Rejected,
+    Repeat,
+    Withheld,
+    WithheldReason,
+)
 from service.attending import DEFAULT_INVERSE_TEMPERATURE, MAX_INVERSE_TEMPERATURE
 from service.errors import InvalidField, ProtocolViolation
 from service.ingest import ContextWish, IncomingFrame, Opening, TimedVerdict
@@ -26,6 +38,12 @@ _CLOCKS = {
     pb.CAPTURE_CLOCK_UNSPECIFIED: Clock.SESSION,
     pb.CAPTURE_CLOCK_SESSION: Clock.SESSION,
     pb.CAPTURE_CLOCK_SOURCE: Clock.SOURCE,
+}
+_KEEPS = {pb.KEEP_UNSPECIFIED: Keep.AUTO, pb.KEEP_ALWAYS: Keep.ALWAYS, pb.KEEP_NEVER: Keep.NEVER}
+_REASONS_TO = {
+    WithheldReason.MINUTE: pb.WITHHELD_REASON_MINUTE,
+    WithheldReason.INTERVAL: pb.WITHHELD_REASON_INTERVAL,
+    WithheldReason.HINT: pb.WITHHELD_REASON_HINT,
 }
 _CLOCKS_TO = {Clock.SESSION: pb.CAPTURE_CLOCK_SESSION, Clock.SOURCE: pb.CAPTURE_CLOCK_SOURCE}
 
@@ -114,12 +132,19 @@ def frames_from(request: pb.IngestRequest, clock: Clock, max_pixels: int) -> lis
 
 def _frame_from(frame: pb.Frame, clock: Clock, max_pixels: int) -> IncomingFrame:
     read = reader(frame.picture, max_pixels)
-    capture_us = None
+    capture_us, hint = None, Hint()
     try:
         capture_us = _capture_from(frame, clock)
-    except InvalidField as error:
+        hint = _hint_from(frame)
+    except (InvalidField, InvalidHint) as error:
         read = partial(_refuse, error)
-    return IncomingFrame(frame.seq, frame.pts_us, capture_us, _size_bytes(frame.picture), read)
+    return IncomingFrame(frame.seq, frame.pts_us, capture_us, _size_bytes(frame.picture), read, hint)
+
+
+def _hint_from(frame: pb.Frame) -> Hint:
+    if frame.keep not in _KEEPS:
+        raise InvalidField("keep", f"expected a known wish, got {frame.keep}")
+    return Hint(_KEEPS[frame.keep], frame.priority, tuple(sorted(set(frame.labels))))
 
 
 def _capture_from(frame: pb.Frame, clock: Clock) -> int | None:
@@ -132,7 +157,7 @@ def _capture_from(frame: pb.Frame, clock: Clock) -> int | None:
     return time_from(frame.capture_time, "capture_time") if clock is Clock.SOURCE else None
 
 
-def _refuse(error: InvalidField) -> Picture:
+def _refuse(error: InvalidField | InvalidHint) -> Picture:
     raise error
 
 
@@ -141,8 +166,14 @@ def verdict_to(memory: str, timed: TimedVerdict) -> pb.Verdict:
     verdict = timed.verdict
     message = pb.Verdict(seq=verdict.seq, policy_revision=verdict.policy_revision, pts_repaired=verdict.pts_repaired)
     match verdict.outcome:
-        case Novel(exemplar_id, novelty):
+        case Novel(exemplar_id, novelty, by_hint):
             message.kind, message.exemplar = pb.Verdict.KIND_NOVEL, exemplar_name(memory, exemplar_id)
+            message.by_hint = by_hint
+            if novelty is not None:
+                message.novelty = novelty
+        case Withheld(withheld, novelty, by_hint):
+            message.kind, message.withheld = pb.Verdict.KIND_WITHHELD, _REASONS_TO[withheld]
+            message.by_hint = by_hint
             if novelty is not None:
                 message.novelty = novelty
         case Repeat(exemplar_id, novelty):

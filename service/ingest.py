@@ -16,9 +16,9 @@ from encoder.errors import EncoderError
 from encoder.picture import Picture
 from encoder.preprocess import thumbnail
 from encoder.reading import Effort
-from memory_store.errors import SequenceGap
+from memory_store.errors import InvalidHint, SequenceGap
 from memory_store.memory import Memory
-from memory_store.records import Arrival, Clock, Embedding, Encoded, Rejected, Session, Unusable, Verdict
+from memory_store.records import Arrival, Clock, Embedding, Encoded, Hint, Rejected, Session, Unusable, Verdict
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
 from service.attending import Attending, Manner
@@ -66,6 +66,8 @@ class IncomingFrame:
     size_bytes: int
     read: Callable[[], Picture]
     """Checks and decodes the picture; raises what makes the frame unusable."""
+    hint: Hint
+    """What the application says of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +163,9 @@ class IngestSession:
                     frame.size_bytes,
                     embedding,
                     partial(thumbnail, prepared.reduced),
+                    frame.hint,
                 )
-            except (EncoderError, InvalidField) as error:
+            except (EncoderError, InvalidField, InvalidHint) as error:
                 decoded = time.monotonic_ns()
                 rejection = Rejected(reason_name(TABLE[type(error)][1]), str(error))
                 arrival = Unusable(self.session.id, frame.seq, frame.size_bytes, rejection)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from encoder.picture import Picture
 from encoder.reading import Effort
 from encoder.version import EncoderVersion
+from memory_store.errors import StoreUnavailable
 from memory_store.facts import ExemplarFacts, ShownSighting
+from memory_store.journal import now_us
 from memory_store.memory import Memory
 from memory_store.novelty import Neighbour
 from memory_store.records import Embedding
@@ -25,6 +28,9 @@ from service.ingest import check_version
 
 MAX_SIGHTINGS = 100
 """Sightings told with a match; their number is told in full."""
+
+EVIDENCE_SHARE = 0.01
+"""Of the attention: exemplars with less are not what an answer rests on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class Question:
     attention_version: str
     """As `service.attending` takes it."""
     explain: bool
+    labels: frozenset[str] | None
+    """Only sightings with one of these labels count; None for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,7 @@ class Answer:
 
 
 class Queries:
-    """Answers questions. Reads only."""
+    """Answers questions. Nothing changes but what is on record of the part that exemplars had in answers."""
 
     def __init__(self, store: MemoryStore, encoding: Encoding, attending: Attending) -> None:
         self._store = store
@@ -188,8 +196,17 @@ def _answer(memory: Memory, embedding: Embedding, question: Question, attending:
             version=manner.version,
             explain=question.explain,
         )
+        _put_on_record(memory, attention)
     seen = bool(neighbours) and neighbours[0].novelty <= policy.threshold
     return Answer(question, seen, policy.threshold, matches, attention)
+
+
+def _put_on_record(memory: Memory, attention: Attention) -> None:
+    """Take note of the exemplars that an answer rests on."""
+    weights = [(exemplar_id, weight) for exemplar_id, weight in attention.exemplars if weight >= EVIDENCE_SHARE]
+    if memory.lessons.note_served(weights, now_us()):
+        with suppress(StoreUnavailable):  # it stays noted, and an answer does not depend on it
+            memory.lessons.record_served()
 
 
 def _scope(memory: Memory, question: Question) -> Scope:
@@ -200,6 +217,7 @@ def _scope(memory: Memory, question: Question) -> Scope:
         first_us=EARLIEST_US if question.first_us is None else question.first_us,
         last_us=last_us,
         stream_ids=frozenset(map(memory.stream_id, question.streams)) if question.streams else None,
+        labels=question.labels,
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from encoder.reading import DEFAULT_STAYS, LEAST_STAYS, Effort
 from framekeep.v1 import video_memory_pb2 as pb
+from memory_store.records import check_label
 from service.attention import AttendedBlock, AttendedStay, Attention, ExplainedBlock, Explanation
 from service.errors import InvalidField
 from service.frame_converters import inverse_temperature_from, reader
@@ -53,6 +54,7 @@ def question_from(request: pb.QueryRequest, max_pixels: int) -> Question:
         _effort_from(request),
         request.attention_version,
         request.explain,
+        frozenset(map(check_label, request.labels)) or None,
     )
 
 

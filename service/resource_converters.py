@@ -6,9 +6,7 @@ from memory_store.records import Policy, Retention
 from service.errors import InvalidField
 from service.frame_converters import clock_to
 from service.names import exemplar_name, stream_name, time_to
-
-_LONGEST_DURATION_S = 315_576_000_000
-"""What a Duration may say, by its definition: 10,000 years."""
+from service.policy_converters import budget_state_to, duration_from, keeping_to
 
 
 def sighting_to(memory: str, sighting: stored.ShownSighting) -> pb.Sighting:
@@ -24,6 +22,7 @@ def sighting_to(memory: str, sighting: stored.ShownSighting) -> pb.Sighting:
         novelty_threshold=sighting.threshold,
         largest_novelty=sighting.largest_novelty,
         restated=sighting.restated,
+        labels=sighting.labels,
     )
 
 
@@ -40,6 +39,7 @@ def memory_to(facts: stored.MemoryFacts) -> pb.Memory:
         etag=memory_etag(facts.policy, facts.retention),
         retention=_retention_to(facts.retention),
         attention_version=facts.attention_version,
+        keeping=keeping_to(facts.keeping),
     )
 
 
@@ -58,10 +58,7 @@ def retention_from(message: pb.Retention) -> Retention:
     """
     max_age_us = None
     if message.HasField("max_age"):
-        age = message.max_age
-        if not (abs(age.seconds) <= _LONGEST_DURATION_S and abs(age.nanos) < 10**9 and age.seconds * age.nanos >= 0):
-            raise InvalidField("retention.max_age", f"expected a Duration, got {age.seconds} s {age.nanos} ns")
-        max_age_us = age.seconds * 10**6 + age.nanos // 1000
+        max_age_us = duration_from(message.max_age, "retention.max_age")
     return Retention(
         max_age_us,
         message.max_exemplars if message.HasField("max_exemplars") else None,
@@ -88,6 +85,9 @@ def stream_to(memory: str, facts: stored.StreamFacts) -> pb.Stream:
         create_time=time_to(facts.created_us),
         contents=_contents_to(facts.contents),
         etag=str(facts.own_revision),
+        keeping=keeping_to(facts.own_keeping),
+        effective_keeping=keeping_to(facts.keeping),
+        budget_state=budget_state_to(facts.budget),
     )
 
 
@@ -100,10 +100,11 @@ def revision_from(etag: str) -> int | None:
 
 def _contents_to(contents: stored.Contents) -> pb.Contents:
     return pb.Contents(
-        frames=contents.novel_frames + contents.repeat_frames + contents.rejected_frames,
+        frames=sum((contents.novel_frames, contents.repeat_frames, contents.withheld_frames, contents.rejected_frames)),
         novel_frames=contents.novel_frames,
         repeat_frames=contents.repeat_frames,
         rejected_frames=contents.rejected_frames,
+        withheld_frames=contents.withheld_frames,
         forgotten_frames=contents.forgotten_frames,
         counted_frames=contents.counted_frames,
         exemplars=contents.exemplars,
@@ -132,7 +133,13 @@ def exemplar_to(memory: str, exemplar: stored.Exemplar, encoder_version: str) ->
         sighting_count=facts.sightings,
         thumbnail=exemplar.thumbnail or b"",
         own_frame_forgotten=exemplar.recentred,
+        labels=exemplar.labels,
     )
+    if exemplar.served is not None:
+        served = exemplar.served
+        message.evidence.CopyFrom(
+            pb.Evidence(answer_count=served.answers, total_weight=served.weight, last_time=time_to(served.last_us))
+        )
     if exemplar.embedding is not None:
         message.embedding.CopyFrom(pb.Embedding(values=exemplar.embedding, encoder_version=encoder_version))
     return message

@@ -8,11 +8,13 @@ from encoder.version import EncoderVersion
 from framekeep.v1 import video_memory_pb2 as pb
 from memory_store.errors import MemoryNotFound, MemoryUnreadable
 from memory_store.memory import Memory
+from memory_store.policies import UNCHANGED
 from memory_store.scope import EARLIEST_US, LATEST_US
 from memory_store.store import MemoryStore
 from service import names, resource_converters
 from service.errors import EtagMismatch, InvalidField
 from service.pages import page_from
+from service.policy_converters import keeping_from
 
 
 class Resources:
@@ -30,7 +32,8 @@ class Resources:
         retention = None
         if request.memory.HasField("retention"):
             retention = resource_converters.retention_from(request.memory.retention)
-        memory = self._store.create(name, str(self._version), self._version.dimension, threshold, retention)
+        keeping = keeping_from(request.memory.keeping) if request.memory.HasField("keeping") else None
+        memory = self._store.create(name, str(self._version), self._version.dimension, threshold, retention, keeping)
         return resource_converters.memory_to(memory.facts())
 
     def get_memory(self, request: pb.GetMemoryRequest) -> pb.Memory:
@@ -54,16 +57,21 @@ class Resources:
 
     def update_memory(self, request: pb.UpdateMemoryRequest) -> pb.Memory:
         """See the contract."""
-        _check_mask(request.update_mask, ("novelty_threshold", "retention"))
+        _check_mask(request.update_mask, ("novelty_threshold", "keeping", "retention"))
         memory = self._store.get(names.memory_from(request.memory.name))
         threshold = "novelty_threshold" in request.update_mask.paths
         if threshold and not request.memory.HasField("novelty_threshold"):
             raise InvalidField("novelty_threshold", "expected a value: a memory always has one")
         retention = resource_converters.retention_from(request.memory.retention)
+        keeping = keeping_from(request.memory.keeping)
         with self._changing:
             _check_etag(memory, request.memory.etag)
-            if threshold:  # first, for it can be refused
-                memory.set_threshold(None, request.memory.novelty_threshold)
+            if threshold or "keeping" in request.update_mask.paths:  # first, for it can be refused
+                memory.set_policy(
+                    None,
+                    threshold=request.memory.novelty_threshold if threshold else UNCHANGED,
+                    keeping=keeping if "keeping" in request.update_mask.paths else UNCHANGED,
+                )
             if "retention" in request.update_mask.paths:
                 memory.set_retention(retention)
         return resource_converters.memory_to(memory.facts())
@@ -82,7 +90,9 @@ class Resources:
         name, stream = names.stream_from(request.stream.name)
         memory = self._store.get(name)
         own = request.stream.novelty_threshold if request.stream.HasField("novelty_threshold") else None
-        memory.create_stream(stream, own)
+        memory.create_stream(
+            stream, own, keeping_from(request.stream.keeping) if request.stream.HasField("keeping") else None
+        )
         return resource_converters.stream_to(name, memory.stream_facts(stream))
 
     def get_stream(self, request: pb.GetStreamRequest) -> pb.Stream:
@@ -106,11 +116,18 @@ class Resources:
 
     def update_stream(self, request: pb.UpdateStreamRequest) -> pb.Stream:
         """See the contract."""
-        _check_mask(request.update_mask, ("novelty_threshold",))
+        _check_mask(request.update_mask, ("novelty_threshold", "keeping"))
         name, stream = names.stream_from(request.stream.name)
         memory = self._store.get(name)
-        own = request.stream.novelty_threshold if request.stream.HasField("novelty_threshold") else None
-        memory.set_threshold(stream, own, resource_converters.revision_from(request.stream.etag))
+        given, paths = request.stream, request.update_mask.paths
+        threshold = given.novelty_threshold if given.HasField("novelty_threshold") else None
+        keeping = keeping_from(given.keeping) if given.HasField("keeping") else None
+        memory.set_policy(
+            stream,
+            threshold=threshold if "novelty_threshold" in paths else UNCHANGED,
+            keeping=keeping if "keeping" in paths else UNCHANGED,
+            expected_revision=resource_converters.revision_from(given.etag),
+        )
         return resource_converters.stream_to(name, memory.stream_facts(stream))
 
     def list_exemplars(self, request: pb.ListExemplarsRequest) -> pb.ListExemplarsResponse:

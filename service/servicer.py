@@ -14,6 +14,7 @@ from framekeep.v1 import video_memory_pb2 as pb
 from framekeep.v1 import video_memory_pb2_grpc as pb_grpc
 from memory_store.records import Clock
 from service import frame_converters, names, query_converters
+from service.curves import Curves
 from service.errors import InvalidField
 from service.ingest import Ingest, IngestSession
 from service.learning import Learning
@@ -66,6 +67,7 @@ class Servicer(pb_grpc.VideoMemoryServiceServicer):
         ingest: Ingest,
         queries: Queries,
         learning: Learning,
+        curves: Curves,
         info: pb.ServerInfo,
     ) -> None:
         self._resources = resources
@@ -74,6 +76,7 @@ class Servicer(pb_grpc.VideoMemoryServiceServicer):
         self._ingest = ingest
         self._queries = queries
         self._learning = learning
+        self._curves = curves
         self._info = info
         self._limits = info.limits
 
@@ -167,6 +170,11 @@ class Servicer(pb_grpc.VideoMemoryServiceServicer):
     async def GetTimeline(self, request: pb.GetTimelineRequest) -> pb.GetTimelineResponse:
         """See the contract."""
         return await asyncio.to_thread(self._resources.get_timeline, request)
+
+    @_answering
+    async def EvaluateThresholds(self, request: pb.EvaluateThresholdsRequest) -> pb.EvaluateThresholdsResponse:
+        """See the contract."""
+        return await asyncio.to_thread(self._curves.evaluate, request)
 
     @_answering
     async def Encode(self, request: pb.EncodeRequest) -> pb.EncodeResponse:

@@ -16,6 +16,8 @@ TABLE: dict[type[Exception], tuple[StatusCode, "ErrorReason.ValueType"]] = {
     store_errors.InvalidName: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_INVALID_NAME),
     store_errors.InvalidThreshold: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_INVALID_FIELD),
     store_errors.InvalidRetention: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_INVALID_FIELD),
+    store_errors.InvalidPolicy: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_INVALID_FIELD),
+    store_errors.InvalidHint: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_INVALID_FIELD),
     service_errors.InvalidField: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_INVALID_FIELD),
     encoder_errors.PictureUnreadable: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_PICTURE_UNREADABLE),
     encoder_errors.PictureTooLarge: (StatusCode.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_PICTURE_TOO_LARGE),
@@ -73,6 +75,10 @@ def status_of(error: Exception) -> Status:
             metadata = {"field": "novelty_threshold"}
         case store_errors.InvalidRetention():
             metadata = {"field": "retention"}
+        case store_errors.InvalidPolicy():
+            metadata = {"field": "keeping"}
+        case store_errors.InvalidHint():
+            metadata = {"field": "labels"}
     return _status(code, reason_name(reason), str(error), metadata)
 
 

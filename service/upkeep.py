@@ -83,14 +83,14 @@ class Upkeep:
 
 
 def _forget(memory: Memory, first_us: int | None, end_us: int | None, streams: tuple[str, ...]) -> ForgottenCounts:
-    held = memory.facts().contents
+    held = memory.extent()
     stream_ids = frozenset(map(memory.stream_id, streams)) if streams else None
-    if held.first_us is None or held.last_us is None:
+    if held is None:
         return ForgottenCounts()
     # Within what is there now: a removal that goes on after a restart must not take what came since.
     scope = Scope(
-        held.first_us if first_us is None else max(first_us, held.first_us),
-        held.last_us if end_us is None else min(end_us - 1, held.last_us),
+        held[0] if first_us is None else max(first_us, held[0]),
+        held[1] if end_us is None else min(end_us - 1, held[1]),
         stream_ids,
     )
     return memory.forget(scope) if scope.first_us <= scope.last_us else ForgottenCounts()

@@ -17,3 +17,13 @@ def drawn(chance: np.random.Generator, dimension: int, around: Embedding | None 
         embedding: Embedding = (vector / np.linalg.norm(vector)).astype(np.float16).astype(np.float32)
         if abs(np.linalg.norm(embedding.astype(np.float64)) - 1) < _LENGTH_TOLERANCE:
             return embedding
+
+
+def walk(dimension: int, seed: int, number: int, by: float = 0.06) -> list[Embedding]:
+    """Draw scenes that drift, and now and then come back to where they were."""
+    chance = np.random.default_rng(seed)
+    seen = [drawn(chance, dimension)]
+    while len(seen) < number:
+        around = seen[int(chance.integers(len(seen)))] if chance.random() < 0.05 else seen[-1]
+        seen.append(drawn(chance, dimension, around, by))
+    return seen

@@ -42,7 +42,11 @@ def test_the_settings_in_the_readme_are_all_there_are_and_their_defaults(tmp_pat
     file.write_text(shown)
 
     assert load_config(file, {}) == ServiceConfig()
-    told = {name for table in tomllib.loads(shown.replace("# weights", "weights")).values() for name in table}
+    told = {
+        name
+        for table in tomllib.loads(shown.replace("# weights", "weights").replace("# metrics", "metrics")).values()
+        for name in table
+    }
     sections = (ServerConfig, EncoderConfig, MemoryStoreConfig)
     settings = {setting.name for section in sections for setting in dataclasses.fields(section)}
     assert told | {"insecure"} == settings

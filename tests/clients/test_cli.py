@@ -65,6 +65,14 @@ def test_every_command_and_option_has_its_help() -> None:
                 assert parameter.help, (name, parameter.name)
 
 
+def test_every_command_is_in_the_readme_of_the_client() -> None:
+    readme = (Path(__file__).parents[2] / "clients/python/README.md").read_text()
+
+    told = [name for name, command in commands(main, "framekeep") if not isinstance(command, click.Group)]
+    assert [name for name in told if name not in readme and not name.startswith("framekeep memories")] == []
+    assert "framekeep memories keep" in readme
+
+
 def test_streaming_prints_a_summary(run: Run, make_video: MakeVideo) -> None:
     result = run("stream", make_video("a.mp4"), "--memory", "m", "--jpeg")
 

@@ -15,7 +15,9 @@ from framekeep.attention import (
     Explanation,
 )
 from framekeep.documents import document_from
-from framekeep.verdicts import Rejection, Verdict, VerdictKind
+from framekeep.policies import Budget, Comparison, KeepingPolicy
+from framekeep.threshold_curve import NoveltyExample, ThresholdCurve, ThresholdOutcome
+from framekeep.verdicts import Rejection, Verdict, VerdictKind, WithheldReason
 
 TIME = datetime(2026, 1, 31, 5, 6, 7, 250_000, tzinfo=UTC)
 
@@ -34,7 +36,63 @@ def test_a_verdict_is_an_object_of_its_fields() -> None:
         "rejection": {"reason": "PICTURE_UNREADABLE", "message": "no"},
         "timings": None,
         "context_vector": None,
+        "withheld": None,
+        "by_hint": False,
     }
+
+
+def test_a_verdict_says_why_its_frame_was_withheld() -> None:
+    verdict = Verdict(
+        *(3, VerdictKind.WITHHELD, 0.5, None, 1, TIME, False, None, None),
+        withheld=WithheldReason.HINT,
+        by_hint=True,
+    )
+
+    document = document_from(verdict)
+
+    assert isinstance(document, dict)
+    assert (document["kind"], document["withheld"], document["by_hint"]) == ("withheld", "hint", True)
+
+
+def test_a_policy_is_an_object_whose_lengths_of_time_are_seconds() -> None:
+    policy = KeepingPolicy(Comparison.STREAM, horizon=timedelta(hours=1), budget=Budget(bytes_per_day=1e9))
+
+    assert document_from(policy) == {
+        "comparison": "stream",
+        "horizon_s": 3600.0,
+        "max_exemplars_per_minute": None,
+        "min_interval_s": None,
+        "budget": {
+            "share": None,
+            "exemplars_per_day": None,
+            "bytes_per_day": 1e9,
+            "min_threshold": 0.005,
+            "max_threshold": 1.0,
+        },
+    }
+
+
+def test_a_curve_is_an_object_with_its_outcomes() -> None:
+    example = NoveltyExample(0.11, 7, "door", TIME, b"\xff\xd8", kept=True)
+    outcome = ThresholdOutcome(0.1, 40.0, 0.05, 0.04, None, None, 0.05, 0.1, (example,), ())
+
+    curve = ThresholdCurve((outcome,), 1000, 3, timedelta(seconds=90), 20_000.0, 1000, 5000)
+
+    document = json.loads(json.dumps(document_from(curve)))
+
+    assert (document["duration_s"], document["missing_frame_count"]) == (90.0, 3)
+    [told] = document["outcomes"]
+    assert (told["exemplars"], told["exemplars_per_day"], told["just_below"]) == (40.0, None, [])
+    assert told["just_above"] == [
+        {
+            "novelty": 0.11,
+            "exemplar": 7,
+            "stream": "door",
+            "capture_time": "2026-01-31T05:06:07.25Z",
+            "thumbnail": "/9g=",
+            "kept": True,
+        }
+    ]
 
 
 def test_a_verdict_may_have_a_context_vector() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import framekeep
-from framekeep import Client, VerdictKind, WindowFull, aio, asking, calls, client, local_server, push, upkeep
+from framekeep import Client, VerdictKind, WindowFull, aio, asking, calls, client, local_server, push, tuning, upkeep
 from framekeep.aio import client as aio_client
 from framekeep.aio import push as aio_push
 from framekeep.picture_files import JpegEncoder
@@ -23,7 +23,7 @@ SDK_README = ROOT / "clients/python/README.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 DOCSTRINGS = [
     found
-    for module in (client, calls, asking, upkeep, push, local_server, aio_client, aio_push)
+    for module in (client, calls, tuning, asking, upkeep, push, local_server, aio_client, aio_push)
     for found in doctest.DocTestFinder(exclude_empty=True).find(module)
     if found.examples
 ]

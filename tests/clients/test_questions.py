@@ -35,6 +35,12 @@ def test_a_question_says_how_well_it_is_to_be_answered() -> None:
     assert (question.attention_version, question.explain) == ("latest", True)
 
 
+def test_a_question_may_be_about_some_labels_only() -> None:
+    assert list(question_from("lobby", exemplar=7, labels=["door", "night"]).labels) == ["door", "night"]
+    with pytest.raises(InvalidRequest, match="expected a sequence of labels, got the string 'door'"):
+        question_from("lobby", exemplar=7, labels="door")
+
+
 @pytest.mark.parametrize(("name", "number"), [("top", 0), ("max_stays", 0), ("max_stays", -1)])
 def test_a_number_that_would_mean_the_default_is_refused(name: str, number: int) -> None:
     ask: Callable[..., pb.QueryRequest] = question_from

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from briefs import brief
 from memory_store.config import MemoryStoreConfig
 from memory_store.memory import Memory
-from memory_store.records import Embedding, Encoded, Session
+from memory_store.records import Clock, Embedding, Encoded, Hint, Session
 from memory_store.scope import LATEST_US, Scope
 from memory_store.store import MemoryStore
+from memory_store.verification import verify_folder
 
 DIMENSION = 8
 
@@ -63,6 +65,29 @@ def frames() -> Callable[..., list[Encoded]]:
         ]
 
     return frames
+
+
+@pytest.fixture(scope="session")
+def show(facing: Callable[[float], Embedding], frames: Callable[..., list[Encoded]]) -> Callable[..., list[object]]:
+    """Let a stream show directions at seconds of capture time, each in a group of its own or all in one."""
+
+    def show(
+        memory: Memory,
+        shown: Sequence[tuple[float, float]],
+        stream: str = "door",
+        *,
+        run: str = "run-1",
+        hint: Hint | None = None,
+        in_one: bool = False,
+    ) -> list[object]:
+        session = memory.open_session(stream, run, Clock.SOURCE, 0)
+        times = [round(second * 1_000_000) for _, second in shown]
+        sent = frames(session, [facing(degrees) for degrees, _ in shown], capture_us=times)
+        sent = [replace(frame, hint=hint or Hint()) for frame in sent]
+        groups = [sent] if in_one else [[frame] for frame in sent]
+        return [brief(verdict) for group in groups for verdict in memory.remember(group)]
+
+    return show
 
 
 @pytest.fixture(scope="session")
@@ -119,6 +144,19 @@ def open_store(folder: Path) -> Iterator[Callable[[], MemoryStore]]:
     yield open_store
     for store in opened:
         store.close()
+
+
+@pytest.fixture
+def verified(open_store: Callable[[], MemoryStore], folder: Path) -> Callable[[], Memory]:
+    """Close the data folder, see that all that is promised holds for the only memory in it, and open that again."""
+
+    def verified() -> Memory:
+        open_store().close()
+        [result] = verify_folder(folder, [])
+        assert result.passed, result.checks
+        return open_store().get(result.memory)
+
+    return verified
 
 
 @pytest.fixture

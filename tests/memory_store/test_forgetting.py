@@ -107,7 +107,7 @@ def test_only_the_streams_of_the_scope_are_forgotten(
 
     assert counts == ForgottenCounts(frames=2, sightings=2, exemplars=1, recentred=0)
     assert (_shown(memory, "hall"), _shown(memory)) == ([], [(1, 0, 0, 1), (2, 1, 1, 1)])
-    assert memory.stream_facts("hall").contents == Contents(1, 1, 0, 2, received_bytes=200)
+    assert memory.stream_facts("hall").contents == Contents(1, 1, 0, forgotten_frames=2, received_bytes=200)
     ledger.take_note(memory)
     audit(memory, ledger)
 
@@ -259,7 +259,7 @@ def test_forgetting_everything_leaves_an_empty_memory_that_answers(
 
     for _ in range(2):
         assert memory.facts().contents == replace(
-            Contents(counts.exemplars, 62 - counts.exemplars, 1, 62, received_bytes=6205),
+            Contents(counts.exemplars, 62 - counts.exemplars, 1, forgotten_frames=62, received_bytes=6205),
             stored_bytes=memory.facts().contents.stored_bytes,
         )
         assert counts.frames == 62

@@ -1,23 +1,40 @@
-"""A journal of schema version 1 is brought to the newest, with all it tells, or is left as it was."""
+"""A journal of an older schema version is brought to the newest, with all it tells, or is left as it was."""
 
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from audit import audit
+from briefs import brief
 from ledger import Ledger, Sent, cosine_distance
 from memory_store import migrations
 from memory_store.errors import MemoryUnreadable
+from memory_store.keeping import Keeping
+from memory_store.lesson_rows import Feedback
 from memory_store.memory import Memory
 from memory_store.migrations import STEPS
-from memory_store.records import Clock, Embedding, Encoded, Novel, Policy, Rejected, Repeat, Retention, Verdict
+from memory_store.records import (
+    Clock,
+    Embedding,
+    Encoded,
+    Hint,
+    Keep,
+    Novel,
+    Policy,
+    Rejected,
+    Repeat,
+    Retention,
+    Verdict,
+    WithheldReason,
+)
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
+from memory_store.verification import verify_folder
 
 DIMENSION = 16
 THRESHOLD = 0.1
@@ -219,3 +236,91 @@ def test_a_new_memory_is_of_the_newest_version_and_gives_room_back(store: Memory
 
     assert new.rows("PRAGMA user_version") == [(len(STEPS),)]
     assert new.rows("PRAGMA auto_vacuum") == [(2,)]
+
+
+@pytest.fixture
+def third(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """The same journal as version 3 had it: with feedback, and `door` back at the memory's threshold after another."""
+    with closing(sqlite3.connect(ledger.path, isolation_level=None)) as connection, monkeypatch.context() as patched:
+        patched.setattr(migrations, "STEPS", STEPS[:3])
+        migrations.migrate(connection)
+        connection.execute("INSERT INTO feedback VALUES (1, 500, 3, NULL)")
+        connection.execute("INSERT INTO evidence VALUES (1, 1)")
+        connection.executemany("INSERT INTO policies VALUES (?, ?, ?, 79)", [(2, 1, 0.2), (3, 1, None), (4, 2, 0.3)])
+        for sightings, revision, threshold in (("11 AND 20", 2, 0.2), ("21 AND 99", 1, THRESHOLD)):
+            connection.execute(
+                "UPDATE sightings SET policy_revision = ?, threshold = ? WHERE stream_id = 1"
+                f" AND id BETWEEN {sightings}",
+                (revision, threshold),
+            )
+    return ledger
+
+
+def _rows_of_the_third(ledger: Ledger) -> dict[str, list[tuple[object, ...]]]:
+    """All that version 3 knew: its columns of its tables."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for number in range(3):
+            for name in ("crc32", "rounding_angle", "rounded"):
+                connection.create_function(name, 1, lambda _: b"")
+            connection.create_function("moved", 2, lambda *_: 0.0)
+            connection.executescript(STEPS[number])
+        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        columns = {
+            table: ", ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})")) for (table,) in tables
+        }
+    return {table: ledger.rows(f"SELECT {named} FROM {table} ORDER BY 1, 2") for table, named in columns.items()}
+
+
+def test_a_memory_of_the_third_version_has_all_it_had_and_no_policy_of_keeping(
+    third: Ledger, store: MemoryStore
+) -> None:
+    before = _rows_of_the_third(third)
+
+    memory = store.get("m")
+
+    assert _rows_of_the_third(third) == before
+    assert [memory.keeping(name) for name in (None, "door", "hall")] == [Keeping()] * 3
+    assert [memory.policy(name) for name in (None, "door", "hall")] == [
+        *(Policy(1, THRESHOLD), Policy(3, THRESHOLD), Policy(4, 0.3)),
+    ]
+    assert memory.lessons.feedback() == [Feedback(500, 3, (1,))]
+    contents = memory.facts().contents
+    assert (contents.withheld_frames, contents.rejected_frames) == (0, len(third.rejected))
+    listing = memory.reading.exemplars(after=None, limit=99, newest_first=False, thumbnails=True, embeddings=False)
+    assert {(one.labels, one.served) for one in listing} == {((), None)}
+    curve = memory.curve([THRESHOLD], Scope(), 3)
+    assert (curve.frames, curve.missing) == (0, len(third.counted))
+
+
+def test_a_memory_of_the_third_version_passes_and_goes_on_with_policies_hints_and_labels(
+    third: Ledger, store: MemoryStore, frames: Frames, folder: Path
+) -> None:
+    memory = store.get("m")
+    memory.set_policy("door", keeping=Keeping(max_per_minute=1))
+    session = memory.open_session("door", "run-1", Clock.SESSION, 0)
+    fresh = np.eye(DIMENSION, dtype=np.float32)
+    sent = frames(session, [fresh[0], fresh[1], fresh[2], memory.embedding(3)], pts_us=[10**9 + n for n in range(4)])
+    sent[0] = replace(sent[0], hint=Hint(Keep.ALWAYS, labels=("cat",)))
+
+    verdicts = memory.remember(sent)
+
+    assert [brief(verdict) for verdict in verdicts] == [-41, WithheldReason.MINUTE, WithheldReason.MINUTE, 3]
+    assert memory.view(Scope(labels=frozenset({"cat"}))).frame_count == 1
+    store.close()
+    [verified] = verify_folder(folder, [])
+    assert verified.passed, verified.checks
+
+
+def test_a_fourth_step_that_fails_leaves_the_third_version_with_all_its_rows(
+    third: Ledger, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _rows_of_the_third(third)
+    with monkeypatch.context() as patched:
+        patched.setattr(migrations, "STEPS", (*STEPS[:3], STEPS[3] + "SELECT injected();"))
+        with pytest.raises(MemoryUnreadable, match="injected"):
+            store.get("m")
+
+    assert third.rows("PRAGMA user_version") == [(3,)]
+    assert third.rows("SELECT name FROM sqlite_schema WHERE name IN ('withheld', 'examples', 'served')") == []
+    assert _rows_of_the_third(third) == before
+    assert store.get("m").facts().contents.counted_frames == len(third.counted)

@@ -26,10 +26,10 @@ def test_a_stream_obeys_its_own_threshold_and_after_lifting_it_that_of_the_memor
     memory.set_threshold(None, 0.3)
     assert (memory.policy("door"), memory.policy()) == (Policy(2, 0.5), Policy(3, 0.3))
     memory.set_threshold("door", None)
-    assert (memory.policy("door"), memory.policy()) == (Policy(3, 0.3), Policy(3, 0.3))
+    assert (memory.policy("door"), memory.policy()) == (Policy(4, 0.3), Policy(3, 0.3))
 
     facts = memory.stream_facts("door")
-    assert (facts.own_threshold, facts.own_revision, facts.policy) == (None, 4, Policy(3, 0.3))
+    assert (facts.own_threshold, facts.own_revision, facts.policy) == (None, 4, Policy(4, 0.3))
 
 
 def test_a_stream_can_be_created_with_a_threshold(memory: Memory) -> None:
@@ -60,7 +60,7 @@ def test_the_next_frame_obeys_a_change_and_tells_its_revision(memory: Memory, fa
         Repeat(2, distance(facing(50), facing(20))),
         Novel(3, distance(facing(60), facing(20))),
     ]
-    assert [verdict.policy_revision for verdict in (first, second, third, fourth, fifth)] == [1, 1, 2, 3, 1]
+    assert [verdict.policy_revision for verdict in (first, second, third, fourth, fifth)] == [1, 1, 2, 3, 4]
 
 
 def test_a_change_closes_the_sighting_and_keeps_the_stay(memory: Memory, facing: Facing, frames: Frames) -> None:
@@ -140,7 +140,7 @@ def test_every_change_is_on_record_and_in_force_after_reopening(
     connection.close()
 
     assert records == [(1, None, 0.1), (2, 1, 0.4), (3, 2, 0.6), (4, None, 0.2), (5, 1, None)]
-    assert [again.policy(name) for name in (None, "door", "hall")] == [Policy(4, 0.2), Policy(4, 0.2), Policy(3, 0.6)]
+    assert [again.policy(name) for name in (None, "door", "hall")] == [Policy(4, 0.2), Policy(5, 0.2), Policy(3, 0.6)]
     assert again.stream_facts("door").own_revision == 5
     again.set_threshold("hall", 0.7, expected_revision=3)
     assert again.policy("hall") == Policy(6, 0.7)

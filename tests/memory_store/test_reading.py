@@ -154,6 +154,8 @@ def test_exemplars_tell_where_they_come_from_and_what_they_stand_for(
         recentred=False,
         thumbnail=b"thumbnail 1",
         embedding=None,
+        labels=(),
+        served=None,
     )
     assert memory.sightings(2, Scope())[0] == kept.facts
     assert memory.reading.thumbnail(2) == b"thumbnail 1"

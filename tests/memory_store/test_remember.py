@@ -10,6 +10,7 @@ import pytest
 
 from memory_store import group
 from memory_store.errors import EmbeddingError, SequenceGap, SessionMismatch
+from memory_store.examples import HELD
 from memory_store.memory import Memory
 from memory_store.novelty import distance
 from memory_store.records import Clock, Embedding, Encoded, Novel, Rejected, Repeat, Session, Unusable, Verdict
@@ -283,7 +284,7 @@ def test_an_embedding_of_the_wrong_shape_type_or_length_is_refused_with_its_grou
     assert memory.open_session("door", "run-1", Clock.SESSION, None).next_seq == 0
 
 
-def test_a_thumbnail_is_made_only_for_novel_frames_and_kept_as_it_is(
+def test_a_thumbnail_is_made_for_novel_frames_and_kept_as_it_is_and_for_few_others(
     memory: Memory, session: Session, facing: Facing, frames: Frames
 ) -> None:
     made: list[int] = []
@@ -292,11 +293,13 @@ def test_a_thumbnail_is_made_only_for_novel_frames_and_kept_as_it_is(
         made.append(seq)
         return b"%d" % seq
 
-    sent = frames(session, [facing(0), facing(1), facing(90), facing(2)])
+    sent = frames(session, [facing(0), facing(90), *[facing(89)] * 1000])
     memory.remember([replace(frame, thumbnail=partial(thumbnail, frame.seq)) for frame in sent])
 
-    assert made == [0, 2]
-    assert [memory.reading.thumbnail(exemplar_id) for exemplar_id in (1, 2)] == [b"0", b"2"]
+    assert made[:2] == [0, 1]
+    assert len(made) < 2 + 50
+    assert [memory.reading.thumbnail(exemplar_id) for exemplar_id in (1, 2)] == [b"0", b"1"]
+    assert len(memory.reading.dropped_examples(Scope())) == HELD
 
 
 def test_a_session_opened_again_stands_where_it_stood(

@@ -177,7 +177,7 @@ def test_a_damaged_memory_does_not_go_out(store: MemoryStore, session: Session, 
         with pytest.raises(MemoryUnreadable, match="expected a whole memory"):
             export.take()
         export.discard()
-    assert listing(folder) == ["m.sqlite"]
+    assert listing(folder) == ["m.sqlite", "m.whatif"]
 
 
 def edited(data: bytes, folder: Path, *statements: str) -> bytes:

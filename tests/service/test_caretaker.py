@@ -3,15 +3,18 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from memory_store.config import MemoryStoreConfig
 from memory_store.errors import StoreUnavailable
+from memory_store.facts import Served
 from memory_store.journal import Journal
 from memory_store.memory import Memory
-from memory_store.records import Retention
+from memory_store.records import Clock, Encoded, Retention
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
+from service.budget_watch import BudgetWatch
 from service.caretaker import Caretaker
 
 DIMENSION = 8
@@ -60,6 +63,24 @@ def test_only_memories_with_a_retention_or_an_unfinished_removal_are_opened(data
     store.close()
     with pytest.raises(StoreUnavailable):
         store.names_to_tidy()
+
+
+def test_what_part_exemplars_had_in_answers_is_put_on_record_and_budgets_are_looked_at(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore(data, MemoryStoreConfig())
+    memory = store.get("kept")
+    session = memory.open_session("door", "run-1", Clock.SESSION, 0)
+    memory.remember([Encoded(session.id, 0, 0, None, 1, np.eye(DIMENSION, dtype=np.float32)[0], lambda: b"-")])
+    memory.lessons.note_served([(1, 0.75)], 7)
+    looked: list[str] = []
+    monkeypatch.setattr(BudgetWatch, "look", lambda _, memory: looked.append(memory.name))
+
+    Caretaker(store).go_round()
+
+    assert memory.reading.exemplar(1, thumbnail=False, embedding=False).served == Served(1, 0.75, 7)
+    assert looked == ["kept"]
+    store.close()
 
 
 def test_a_file_that_is_no_memory_is_passed_over(data: Path) -> None:

@@ -59,15 +59,26 @@ if TYPE_CHECKING:
         WindowFull,
     )
     from framekeep.forever import ForeverRun
+    from framekeep.hints import Keep
     from framekeep.ingest import StreamRun
     from framekeep.local_server import local
-    from framekeep.memories import Compacted, Contents, Exemplar, Forgotten, Memory, Retention, Stream
+    from framekeep.memories import Compacted, Contents, Evidence, Exemplar, Forgotten, Memory, Retention, Stream
     from framekeep.memory_files import MemoryFile
+    from framekeep.policies import Budget, BudgetCondition, BudgetState, Comparison, KeepingPolicy
     from framekeep.push import PushSession
     from framekeep.questions import ContextQuery
     from framekeep.server_info import Limits, ServerInfo
     from framekeep.sources import SourceFrame
-    from framekeep.verdicts import Rejection, StreamSummary, Timings, Verdict, VerdictKind
+    from framekeep.threshold_curve import NoveltyExample, ThresholdCurve, ThresholdOutcome
+    from framekeep.verdicts import (
+        Rejection,
+        StreamSummary,
+        Timings,
+        Verdict,
+        VerdictKind,
+        WithheldFrames,
+        WithheldReason,
+    )
 else:
 
     def __getattr__(name: str) -> object:
@@ -130,15 +141,26 @@ _HOMES = {
         "WindowFull",
     },
     "forever": {"ForeverRun"},
+    "hints": {"Keep"},
     "ingest": {"StreamRun"},
     "local_server": {"local"},
-    "memories": {"Compacted", "Contents", "Exemplar", "Forgotten", "Memory", "Retention", "Stream"},
+    "memories": {"Compacted", "Contents", "Evidence", "Exemplar", "Forgotten", "Memory", "Retention", "Stream"},
     "memory_files": {"MemoryFile"},
+    "policies": {"Budget", "BudgetCondition", "BudgetState", "Comparison", "KeepingPolicy"},
     "push": {"PushSession"},
     "questions": {"ContextQuery"},
     "server_info": {"Limits", "ServerInfo"},
     "sources": {"SourceFrame"},
-    "verdicts": {"Rejection", "StreamSummary", "Timings", "Verdict", "VerdictKind"},
+    "threshold_curve": {"NoveltyExample", "ThresholdCurve", "ThresholdOutcome"},
+    "verdicts": {
+        "Rejection",
+        "StreamSummary",
+        "Timings",
+        "Verdict",
+        "VerdictKind",
+        "WithheldFrames",
+        "WithheldReason",
+    },
 }
 """Where each name is defined, as the imports above say it to type checkers."""
 
@@ -151,14 +173,19 @@ __all__ = [
     "Attention",
     "AttentionLevel",
     "AttentionVersionNotFound",
+    "Budget",
+    "BudgetCondition",
+    "BudgetState",
     "Client",
     "Clock",
     "Compacted",
+    "Comparison",
     "Conflict",
     "Contents",
     "ContextError",
     "ContextQuery",
     "EncoderMismatch",
+    "Evidence",
     "Exemplar",
     "ExemplarNotFound",
     "ExplainedBlock",
@@ -168,6 +195,8 @@ __all__ = [
     "Forgotten",
     "FramekeepError",
     "InvalidRequest",
+    "Keep",
+    "KeepingPolicy",
     "Limits",
     "Match",
     "Memory",
@@ -176,6 +205,7 @@ __all__ = [
     "MemoryUnreadable",
     "MomentNotFound",
     "NotFound",
+    "NoveltyExample",
     "PictureRefused",
     "PushSession",
     "Rejection",
@@ -197,6 +227,8 @@ __all__ = [
     "StreamNotFound",
     "StreamRun",
     "StreamSummary",
+    "ThresholdCurve",
+    "ThresholdOutcome",
     "Timings",
     "TooManyMemories",
     "TooManySessions",
@@ -205,6 +237,8 @@ __all__ = [
     "Verdict",
     "VerdictKind",
     "WindowFull",
+    "WithheldFrames",
+    "WithheldReason",
     "aio",
     "local",
 ]

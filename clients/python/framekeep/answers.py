@@ -52,6 +52,9 @@ class Sighting:
     restated: bool = False
     """The exemplar was moved or merged since: `largest_novelty` is a bound that allows for that."""
 
+    labels: tuple[str, ...] = ()
+    """The labels that its frames carried, in order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Match:

@@ -8,13 +8,13 @@ from numpy.typing import ArrayLike
 from framekeep import answer_converters, names
 from framekeep.answers import Answer
 from framekeep.attention import FittedAttention
-from framekeep.calls import Calls
 from framekeep.pictures import Image
 from framekeep.questions import Moment, feedback_from, question_from
+from framekeep.tuning import Tuning
 from framekeep.v1 import video_memory_pb2 as pb
 
 
-class Asking(Calls):
+class Asking(Tuning):
     """The calls of a client, with those about the past. Safe for several threads."""
 
     def query(
@@ -28,6 +28,7 @@ class Asking(Calls):
         since: datetime | None = None,
         until: datetime | None = None,
         streams: Sequence[str] = (),
+        labels: Sequence[str] = (),
         as_of: datetime | None = None,
         inverse_temperature: float | None = None,
         top: int = 5,
@@ -51,6 +52,7 @@ class Asking(Calls):
             since: only frames captured from then on count.
             until: only frames captured before then count.
             streams: only frames of these streams count; empty: of all.
+            labels: only frames of sightings that carry one of these labels count; empty: all.
             as_of: only frames captured at or before then count, as if the memory had been asked then.
             inverse_temperature: how sharply attention prefers the similar, in [0, 10000]; None: 20.
             top: how many matches, exemplars by weight, and blocks a level to return; 1 to 1,000.
@@ -88,6 +90,7 @@ class Asking(Calls):
             since=since,
             until=until,
             streams=streams,
+            labels=labels,
             as_of=as_of,
             inverse_temperature=inverse_temperature,
             top=top,

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import overload
 
 import numpy as np
-from google.protobuf.field_mask_pb2 import FieldMask
 from numpy.typing import NDArray
 
 from framekeep import converters, names
@@ -14,14 +12,14 @@ from framekeep.connection import Connection
 from framekeep.errors import AlreadyExists, InvalidRequest
 from framekeep.memories import Exemplar, Memory, Retention, Stream
 from framekeep.pictures import Image, batches, picture_from
+from framekeep.policies import KeepingPolicy
+from framekeep.policy_converters import policy_to
 from framekeep.server_info import ServerInfo
 from framekeep.times import range_from
 from framekeep.v1 import video_memory_pb2 as pb
 
 _PAGE_SIZE = 200
 """Items a page: with thumbnails of 20 kB and embeddings of 1 kB each, a page stays at a few MB."""
-
-_THRESHOLD = FieldMask(paths=["novelty_threshold"])
 
 
 class Calls:
@@ -46,6 +44,7 @@ class Calls:
         name: str,
         *,
         novelty_threshold: float | None = None,
+        keeping: KeepingPolicy | None = None,
         retention: Retention | None = None,
         exist_ok: bool = False,
     ) -> Memory:
@@ -54,6 +53,7 @@ class Calls:
         Args:
             name: its short name.
             novelty_threshold: in (0, 2]; None: the default of the server.
+            keeping: what its frames are compared with, and what holds novel ones back; None: everything, and nothing.
             retention: how long it keeps what it sees; None: without limit.
             exist_ok: return the memory as it is if there is one of this name.
 
@@ -69,6 +69,7 @@ class Calls:
         memory = pb.Memory(
             name=names.memory_resource(name),
             novelty_threshold=novelty_threshold,
+            keeping=None if keeping is None else policy_to(keeping),
             retention=None if retention is None else converters.retention_to(retention),
         )
         try:
@@ -95,46 +96,6 @@ class Calls:
     def _memory_pages(self) -> Iterator[pb.ListMemoriesResponse]:
         return self._connection.pages(self._stub.ListMemories, pb.ListMemoriesRequest(page_size=_PAGE_SIZE))
 
-    @overload
-    def set_threshold(self, memory: str, threshold: float, *, etag: str = "") -> Memory: ...
-
-    @overload
-    def set_threshold(self, memory: str, threshold: float | None, *, stream: str, etag: str = "") -> Stream: ...
-
-    @overload  # for callers that pass both on
-    def set_threshold(
-        self, memory: str, threshold: float | None, *, stream: str | None, etag: str = ""
-    ) -> Memory | Stream: ...
-
-    def set_threshold(
-        self, memory: str, threshold: float | None, *, stream: str | None = None, etag: str = ""
-    ) -> Memory | Stream:
-        """Change what counts as novel; the first frame decided afterwards obeys it.
-
-        Args:
-            memory: the memory, whose streams follow unless they have a threshold of their own.
-            threshold: in (0, 2]. None, for a stream only: the threshold of the memory holds again.
-            stream: change this stream alone.
-            etag: change nothing if the etag of the memory or stream is another by now.
-
-        Raises:
-            Conflict: the etag is not the current one.
-
-        Example:
-            >>> memory = fk.create_memory("lobby", novelty_threshold=0.2)
-            >>> fk.set_threshold("lobby", 0.3, etag=memory.etag).novelty_threshold
-            0.3
-        """
-        if stream is not None:
-            changed = pb.Stream(name=names.stream_resource(memory, stream), novelty_threshold=threshold, etag=etag)
-            update = pb.UpdateStreamRequest(stream=changed, update_mask=_THRESHOLD)
-            return converters.stream_from(self._connection.call(self._stub.UpdateStream, update))
-        if threshold is None:
-            raise InvalidRequest("expected a threshold for the memory, got None", reason="INVALID_FIELD")
-        memory_message = pb.Memory(name=names.memory_resource(memory), novelty_threshold=threshold, etag=etag)
-        request = pb.UpdateMemoryRequest(memory=memory_message, update_mask=_THRESHOLD)
-        return converters.memory_from(self._connection.call(self._stub.UpdateMemory, request))
-
     def delete_memory(self, name: str, *, etag: str = "") -> None:
         """Delete a memory with all it holds, for good.
 
@@ -145,7 +106,13 @@ class Calls:
         self._connection.call(self._stub.DeleteMemory, request)
 
     def create_stream(
-        self, memory: str, name: str, *, novelty_threshold: float | None = None, exist_ok: bool = False
+        self,
+        memory: str,
+        name: str,
+        *,
+        novelty_threshold: float | None = None,
+        keeping: KeepingPolicy | None = None,
+        exist_ok: bool = False,
     ) -> Stream:
         """Create a stream ahead of its first session; `stream` creates missing ones by itself.
 
@@ -153,12 +120,17 @@ class Calls:
             memory: the memory it will write to.
             name: its short name.
             novelty_threshold: its own, in (0, 2]; None: that of the memory holds.
+            keeping: its own policy; None: that of the memory holds.
             exist_ok: return the stream as it is if there is one of this name.
 
         Raises:
             AlreadyExists: the name is taken, and `exist_ok` is false.
         """
-        stream = pb.Stream(name=names.stream_resource(memory, name), novelty_threshold=novelty_threshold)
+        stream = pb.Stream(
+            name=names.stream_resource(memory, name),
+            novelty_threshold=novelty_threshold,
+            keeping=None if keeping is None else policy_to(keeping),
+        )
         try:
             created = self._connection.call(self._stub.CreateStream, pb.CreateStreamRequest(stream=stream))
         except AlreadyExists:

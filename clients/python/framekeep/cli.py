@@ -18,6 +18,7 @@ from framekeep.commands.query import query
 from framekeep.commands.stream import stream
 from framekeep.commands.termination import Terminated
 from framekeep.commands.timeline import timeline
+from framekeep.commands.tune import tune
 from framekeep.errors import FramekeepError
 
 _INTERRUPTED, _TERMINATED = 130, 143
@@ -66,7 +67,7 @@ def main(ctx: click.Context, address: str) -> None:
 
 
 for _command in (
-    *(stream, query, exemplars, timeline, evaluate, encode, fit, feedback),
+    *(stream, query, exemplars, timeline, evaluate, tune, encode, fit, feedback),
     *(memories, forget, compact, export, import_, backup, restore),
 ):
     main.add_command(_command)

@@ -1,7 +1,7 @@
 """The client of a framekeep server: its calls, and its streams."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from types import TracebackType
@@ -15,6 +15,7 @@ from framekeep.connection import Connection, channel_to
 from framekeep.containers import STALL_S
 from framekeep.errors import InvalidRequest
 from framekeep.forever import ForeverRun
+from framekeep.hints import checked_labels
 from framekeep.ingest import StreamRun
 from framekeep.locations import Location, Pictures, may_be_live, source_from, stream_name_of
 from framekeep.push import PushSession
@@ -54,6 +55,7 @@ class Streams(Upkeep):
         stall_s: float = STALL_S,
         create_memory: bool = True,
         novelty_threshold: float | None = None,
+        labels: Sequence[str] = (),
         context: ContextQuery | None = None,
         transport: Transport = "raw",
         reconnect_s: float = RECONNECT_S,
@@ -73,6 +75,7 @@ class Streams(Upkeep):
             stall_s: for live URLs and cameras: after how long without a frame they count as lost.
             create_memory: create the memory if it does not exist.
             novelty_threshold: of the memory if it is created now, in (0, 2]; None: the default of the server.
+            labels: what every frame carries, for queries about some of them; at most 16, each of 1 to 63 characters.
             context: what to ask attention with each frame, for `Verdict.context_vector`; None: nothing.
             transport: `raw` pixels, or `jpeg` for slow networks.
             reconnect_s: how long to try to reconnect without a verdict; 0: not at all.
@@ -104,6 +107,7 @@ class Streams(Upkeep):
                 context=context,
                 transport=transport,
                 reconnect_s=reconnect_s,
+                labels=checked_labels(labels),
             )
             if create_memory:
                 self.create_memory(memory, novelty_threshold=novelty_threshold, exist_ok=True)
@@ -125,6 +129,7 @@ class Streams(Upkeep):
         stall_s: float = STALL_S,
         create_memory: bool = True,
         novelty_threshold: float | None = None,
+        labels: Sequence[str] = (),
         context: ContextQuery | None = None,
         transport: Transport = "raw",
     ) -> ForeverRun:
@@ -144,6 +149,7 @@ class Streams(Upkeep):
             stall_s: as there.
             create_memory: as there.
             novelty_threshold: as there.
+            labels: as there.
             context: as there.
             transport: as there.
         """
@@ -165,6 +171,7 @@ class Streams(Upkeep):
                 file_times=file_times,
                 stall_s=stall_s,
                 create_memory=False,
+                labels=labels,
                 context=context,
                 transport=transport,
                 reconnect_s=math.inf,

@@ -7,18 +7,26 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from framekeep.answers import Clock, Sighting
 from framekeep.errors import InvalidRequest, ServerError, error_from_status
-from framekeep.memories import Compacted, Contents, Embedding, Exemplar, Forgotten, Memory, Retention, Stream
+from framekeep.memories import Compacted, Contents, Embedding, Evidence, Exemplar, Forgotten, Memory, Retention, Stream
 from framekeep.names import exemplar_id, memory_name, stream_name
+from framekeep.policy_converters import budget_state_from, policy_from
 from framekeep.server_info import Limits, ServerInfo
 from framekeep.times import duration_from, time_from
 from framekeep.v1 import video_memory_pb2 as pb
-from framekeep.verdicts import Rejection, Timings, Verdict, VerdictKind
+from framekeep.verdicts import Rejection, Timings, Verdict, VerdictKind, WithheldReason
 
 _KINDS = {
     pb.Verdict.KIND_NOVEL: VerdictKind.NOVEL,
     pb.Verdict.KIND_REPEAT: VerdictKind.REPEAT,
     pb.Verdict.KIND_REJECTED: VerdictKind.REJECTED,
     pb.Verdict.KIND_FORGOTTEN: VerdictKind.FORGOTTEN,
+    pb.Verdict.KIND_WITHHELD: VerdictKind.WITHHELD,
+}
+
+_WITHHELD = {
+    pb.WITHHELD_REASON_MINUTE: WithheldReason.MINUTE,
+    pb.WITHHELD_REASON_INTERVAL: WithheldReason.INTERVAL,
+    pb.WITHHELD_REASON_HINT: WithheldReason.HINT,
 }
 
 _CLOCKS = {pb.CAPTURE_CLOCK_SESSION: Clock.SESSION, pb.CAPTURE_CLOCK_SOURCE: Clock.SOURCE}
@@ -53,6 +61,7 @@ def memory_from(message: pb.Memory) -> Memory:
         dimension=message.dimension,
         create_time=time_from(message.create_time),
         policy_revision=message.policy_revision,
+        keeping=policy_from(message.keeping),
         retention=retention_from(message.retention),
         contents=contents_from(message.contents),
         etag=message.etag,
@@ -103,6 +112,9 @@ def stream_from(message: pb.Stream) -> Stream:
         novelty_threshold=message.novelty_threshold if message.HasField("novelty_threshold") else None,
         effective_novelty_threshold=message.effective_novelty_threshold,
         policy_revision=message.policy_revision,
+        keeping=policy_from(message.keeping) if message.HasField("keeping") else None,
+        effective_keeping=policy_from(message.effective_keeping),
+        budget_state=budget_state_from(message.budget_state) if message.HasField("budget_state") else None,
         create_time=time_from(message.create_time),
         contents=contents_from(message.contents),
         etag=message.etag,
@@ -115,6 +127,7 @@ def contents_from(message: pb.Contents) -> Contents:
         frames=message.frames,
         novel_frames=message.novel_frames,
         repeat_frames=message.repeat_frames,
+        withheld_frames=message.withheld_frames,
         rejected_frames=message.rejected_frames,
         forgotten_frames=message.forgotten_frames,
         counted_frames=message.counted_frames,
@@ -153,14 +166,20 @@ def exemplar_from(message: pb.Exemplar) -> Exemplar:
         thumbnail=message.thumbnail or None,
         embedding=embedding_from(message.embedding) if message.HasField("embedding") else None,
         own_frame_forgotten=message.own_frame_forgotten,
+        labels=tuple(message.labels),
+        evidence=_evidence_from(message.evidence) if message.HasField("evidence") else None,
     )
+
+
+def _evidence_from(message: pb.Evidence) -> Evidence:
+    return Evidence(message.answer_count, message.total_weight, time_from(message.last_time))
 
 
 def verdict_from(message: pb.Verdict) -> Verdict:
     """A verdict.
 
     Raises:
-        ServerError: a kind that this client does not know.
+        ServerError: a kind, or a reason to withhold, that this client does not know.
     """
     kind = _KINDS.get(message.kind)
     if kind is None:
@@ -177,7 +196,17 @@ def verdict_from(message: pb.Verdict) -> Verdict:
         rejection=_rejection_from(message) if kind is VerdictKind.REJECTED else None,
         timings=_timings_from(message.timings) if message.HasField("timings") else None,
         context_vector=embedding_from(message.context_vector) if message.HasField("context_vector") else None,
+        withheld=_withheld_from(message) if kind is VerdictKind.WITHHELD else None,
+        by_hint=message.by_hint,
     )
+
+
+def _withheld_from(message: pb.Verdict) -> WithheldReason:
+    reason = _WITHHELD.get(message.withheld)
+    if reason is None:
+        known = ", ".join(member.name for member in WithheldReason)
+        raise ServerError(f"expected frame {message.seq} to be withheld for {known}, got {message.withheld}")
+    return reason
 
 
 def _rejection_from(message: pb.Verdict) -> Rejection:
@@ -202,6 +231,7 @@ def sighting_from(message: pb.Sighting) -> Sighting:
         novelty_threshold=message.novelty_threshold,
         largest_novelty=message.largest_novelty,
         restated=message.restated,
+        labels=tuple(message.labels),
     )
 
 

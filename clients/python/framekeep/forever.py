@@ -17,7 +17,7 @@ _LASTING_S = 10.0
 """A connection that lasted so long was a good one: the pauses before the next attempts begin short again."""
 
 _SUMS = (
-    *("novel_frames", "repeat_frames", "rejected_frames", "forgotten_frames"),
+    *("novel_frames", "repeat_frames", "withheld", "rejected_frames", "forgotten_frames"),
     *("skipped_frames", "damaged_frames", "dropped_frames", "reconnections", "sent_bytes", "elapsed_s"),
 )
 

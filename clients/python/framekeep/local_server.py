@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike, fspath
 from pathlib import Path
@@ -23,11 +23,12 @@ _STOP_S = 60.0
 class LocalServer:
     """`framekeep-server` in a process of its own, reachable from this machine only."""
 
-    def __init__(self, data: str | PathLike[str]) -> None:
+    def __init__(self, data: str | PathLike[str], *, options: Sequence[str] = ()) -> None:
         """Start the program; `wait_until_ready` tells when it answers.
 
         Args:
             data: its data folder, created if it does not exist.
+            options: further ones of the program.
 
         Raises:
             ServerNotInstalled: there is no such program.
@@ -37,7 +38,7 @@ class LocalServer:
         self._log: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by `stop`
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the program of this project, found by its own name
-                [_program(), "--data", fspath(data), "--listen", "127.0.0.1:0"],
+                [_program(), "--data", fspath(data), "--listen", "127.0.0.1:0", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=self._log,

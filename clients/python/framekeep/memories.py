@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from framekeep.policies import BudgetState, KeepingPolicy
+
 Embedding = NDArray[np.float32]
 """float32 [D]; from the encoder of unit length."""
 
@@ -14,8 +16,9 @@ Embedding = NDArray[np.float32]
 class Contents:
     """A count of what a memory or a stream holds.
 
-    Every acknowledged frame is counted once: `frames = novel_frames + repeat_frames + rejected_frames`, and
-    `frames = counted_frames + rejected_frames + forgotten_frames`.
+    Every acknowledged frame is counted once:
+    `frames = novel_frames + repeat_frames + withheld_frames + rejected_frames`, and
+    `frames = counted_frames + forgotten_frames + withheld_frames + rejected_frames`.
     """
 
     frames: int
@@ -26,6 +29,9 @@ class Contents:
 
     repeat_frames: int
     """Frames that matched an exemplar, those forgotten since included."""
+
+    withheld_frames: int
+    """Frames that were novel, and that policy or a hint kept out, those forgotten since included."""
 
     rejected_frames: int
     """Frames that could not be taken."""
@@ -95,7 +101,10 @@ class Memory:
     """When it was created, UTC."""
 
     policy_revision: int
-    """The record of the threshold in force."""
+    """The record of the threshold and of the policy in force."""
+
+    keeping: KeepingPolicy
+    """What streams without a policy of their own compare frames with, and what holds novel frames back."""
 
     retention: Retention
     """How long it keeps what it saw."""
@@ -104,7 +113,7 @@ class Memory:
     """What it holds."""
 
     etag: str
-    """Changes with every change of the threshold and of the retention."""
+    """Changes with every change of the threshold, of the policy and of the retention."""
 
     attention_version: str | None
     """The newest version of attention that was fitted to it; None: none was kept."""
@@ -127,7 +136,16 @@ class Stream:
     """The threshold in force."""
 
     policy_revision: int
-    """The record of the threshold in force."""
+    """The record of the threshold and of the policy in force."""
+
+    keeping: KeepingPolicy | None
+    """Its own policy; None: that of the memory holds."""
+
+    effective_keeping: KeepingPolicy
+    """The policy in force."""
+
+    budget_state: BudgetState | None
+    """How the budget in force is kept; None if there is none."""
 
     create_time: datetime
     """When it was created, UTC."""
@@ -136,7 +154,21 @@ class Stream:
     """What it has shown."""
 
     etag: str
-    """Changes with every change of the threshold."""
+    """Changes with every change of the threshold and of the policy, and with every move by a budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The part that an exemplar had in answers: those in which it had at least 1 % of the attention, and was told."""
+
+    answer_count: int
+    """Answers."""
+
+    total_weight: float
+    """Its shares of the attention, added up."""
+
+    last_time: datetime
+    """When it was last part of one, by the server's clock, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +213,12 @@ class Exemplar:
 
     own_frame_forgotten: bool = False
     """The frame it came from was forgotten; its embedding is a mean of what is left."""
+
+    labels: tuple[str, ...] = ()
+    """The labels that its sightings carry, in order."""
+
+    evidence: Evidence | None = None
+    """What part it had in answers; None: none that is on record."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import click
 from framekeep.backups import Backup
 from framekeep.memories import Compacted, Contents, Forgotten, Memory, Retention, Stream
 from framekeep.memory_files import MemoryFile
+from framekeep.policy_printing import shown_policy, shown_state
 from framekeep.tables import facts_of, print_table, shown_age, shown_size, table_of
 from framekeep.times import shown_time
 
@@ -72,6 +73,7 @@ def print_memory(memory: Memory, streams: Sequence[Stream]) -> None:
     rows = [
         ("memory", memory.name),
         ("threshold", f"{memory.novelty_threshold:g} (policy revision {memory.policy_revision})"),
+        ("keeping", shown_policy(memory.keeping)),
         ("retention", _shown_retention(memory.retention)),
         ("encoder", f"{memory.encoder_version}, {memory.dimension} floats an embedding"),
         ("attention", f"fitted, version {memory.attention_version}" if memory.attention_version else "plain"),
@@ -80,22 +82,38 @@ def print_memory(memory: Memory, streams: Sequence[Stream]) -> None:
     ]
     print_table(facts_of(rows))
     if streams:
-        click.echo()
-        table = table_of(
-            *("stream", "threshold", "frames", "novel", "repeat", "rejected", "forgotten", "first frame", "last frame")
+        _print_streams(streams)
+
+
+def _print_streams(streams: Sequence[Stream]) -> None:
+    click.echo()
+    table = table_of(
+        *("stream", "threshold", "frames", "novel", "repeat", "withheld", "rejected", "forgotten"),
+        *("first frame", "last frame"),
+    )
+    for stream in streams:
+        own = "" if stream.novelty_threshold is None else " (its own)"
+        table.add_row(
+            stream.name,
+            f"{stream.effective_novelty_threshold:.4g}{own}",
+            f"{stream.contents.frames:,}",
+            f"{stream.contents.novel_frames:,}",
+            f"{stream.contents.repeat_frames:,}",
+            f"{stream.contents.withheld_frames:,}",
+            f"{stream.contents.rejected_frames:,}",
+            f"{stream.contents.forgotten_frames:,}",
+            _shown_time(stream.contents.first_time),
+            _shown_time(stream.contents.last_time),
         )
-        for stream in streams:
-            own = "" if stream.novelty_threshold is None else " (its own)"
+    print_table(table)
+    kept_otherwise = [stream for stream in streams if stream.keeping is not None or stream.budget_state is not None]
+    if kept_otherwise:
+        click.echo()
+        table = table_of("stream", "keeping", "budget")
+        for stream in kept_otherwise:
+            own = "" if stream.keeping is None else " (its own)"
             table.add_row(
-                stream.name,
-                f"{stream.effective_novelty_threshold:g}{own}",
-                f"{stream.contents.frames:,}",
-                f"{stream.contents.novel_frames:,}",
-                f"{stream.contents.repeat_frames:,}",
-                f"{stream.contents.rejected_frames:,}",
-                f"{stream.contents.forgotten_frames:,}",
-                _shown_time(stream.contents.first_time),
-                _shown_time(stream.contents.last_time),
+                stream.name, f"{shown_policy(stream.effective_keeping)}{own}", shown_state(stream.budget_state)
             )
         print_table(table)
 
@@ -106,8 +124,9 @@ def _contents_rows(contents: Contents) -> list[tuple[str, str]]:
         ("frames", f"{contents.frames:,}"),
         ("  novel", f"{contents.novel_frames:,} ({share:.1f} %)"),
         ("  repeat", f"{contents.repeat_frames:,}"),
+        *_row_if_any("  withheld", contents.withheld_frames),
         ("  rejected", f"{contents.rejected_frames:,}"),
-        *_forgotten_row(contents.forgotten_frames),
+        *_row_if_any("  forgotten", contents.forgotten_frames),
         ("exemplars", f"{contents.exemplars:,}"),
         ("stays", f"{contents.stays:,}"),
         ("sightings", f"{contents.sightings:,}"),
@@ -118,8 +137,8 @@ def _contents_rows(contents: Contents) -> list[tuple[str, str]]:
     ]
 
 
-def _forgotten_row(frames: int) -> list[tuple[str, str]]:
-    return [("  forgotten", f"{frames:,}")] if frames else []
+def _row_if_any(name: str, frames: int) -> list[tuple[str, str]]:
+    return [(name, f"{frames:,}")] if frames else []
 
 
 def _shown_retention(retention: Retention) -> str:
@@ -152,6 +171,16 @@ def print_forgotten(forgotten: Forgotten) -> None:
 def print_compacted(compacted: Compacted) -> None:
     """What compaction did."""
     click.echo(f"{compacted.merged_exemplars:,} exemplars merged, {compacted.exemplars:,} left")
+
+
+def print_keeping(changed: Memory | Stream) -> None:
+    """The policy in force."""
+    match changed:
+        case Memory():
+            click.echo(f"{changed.name}: {shown_policy(changed.keeping)}")
+        case Stream():
+            own = "that of the memory" if changed.keeping is None else "its own"
+            click.echo(f"{changed.memory} / {changed.name}: {shown_policy(changed.effective_keeping)} ({own})")
 
 
 def print_threshold(changed: Memory | Stream) -> None:

@@ -11,6 +11,9 @@ GROUND, CELL, LINE = (18, 20, 24), (30, 33, 39), (52, 57, 67)
 BRIGHT, DIM, ACCENT = (236, 238, 242), (150, 156, 168), (255, 190, 92)
 """Text: what matters, what goes with it, and names."""
 
+NOVEL, REPEAT = (255, 138, 96), (104, 178, 255)
+"""Frames that a threshold calls novel, and those that it calls repeats."""
+
 WEIGHT = (92, 104, 126)
 """Shares of attention, where no exemplar has them to itself."""
 

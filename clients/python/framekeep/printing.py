@@ -11,7 +11,7 @@ from framekeep.evaluation import Evaluation, Trial
 from framekeep.memories import Exemplar
 from framekeep.tables import facts_of, print_table, shown_duration, shown_size, table_of
 from framekeep.times import shown_time
-from framekeep.verdicts import StreamSummary
+from framekeep.verdicts import StreamSummary, WithheldFrames
 
 
 def print_summary(summary: StreamSummary) -> None:
@@ -22,6 +22,7 @@ def print_summary(summary: StreamSummary) -> None:
         ("frames", f"{summary.frames:,}"),
         ("  novel", f"{summary.novel_frames:,} (kept as exemplars: {100 * summary.kept_share:.1f} %)"),
         ("  repeat", f"{summary.repeat_frames:,}"),
+        *_withheld_row(summary.withheld),
         ("  rejected", f"{summary.rejected_frames:,}"),
         ("speed", f"{summary.frames_per_second:.1f} frames/s over {summary.elapsed_s:.1f} s"),
         ("sent", shown_size(summary.sent_bytes)),
@@ -39,10 +40,27 @@ def print_summary(summary: StreamSummary) -> None:
     print_table(facts_of(rows))
 
 
+def _withheld_row(withheld: WithheldFrames) -> list[tuple[str, str]]:
+    reasons = (
+        (withheld.minute, "beyond the limit a minute"),
+        (withheld.interval, "too soon after another"),
+        (withheld.hint, "by hint"),
+    )
+    told = ", ".join(f"{frames:,} {reason}" for frames, reason in reasons if frames)
+    return [("  withheld", f"{withheld.total:,} (novel, but kept out: {told})")] if withheld.total else []
+
+
 def print_exemplars(exemplars: Sequence[Exemplar], *, total: int) -> None:
     """Exemplars in a table, and how many more there are."""
-    table = table_of("exemplar", "stream", "captured", "last seen", "total", "sightings", "frames")
+    is_labelled = any(exemplar.labels for exemplar in exemplars)
+    was_evidence = any(exemplar.evidence for exemplar in exemplars)
+    table = table_of(
+        *("exemplar", "stream", "captured", "last seen", "total", "sightings", "frames"),
+        *(["in answers"] if was_evidence else []),
+        *(["labels"] if is_labelled else []),
+    )
     for exemplar in exemplars:
+        answers = 0 if exemplar.evidence is None else exemplar.evidence.answer_count
         table.add_row(
             str(exemplar.id),
             exemplar.stream,
@@ -51,6 +69,8 @@ def print_exemplars(exemplars: Sequence[Exemplar], *, total: int) -> None:
             shown_duration(exemplar.total_duration),
             f"{exemplar.sighting_count:,}",
             f"{exemplar.frame_count:,}",
+            *([f"{answers:,}"] if was_evidence else []),
+            *([", ".join(exemplar.labels)] if is_labelled else []),
         )
     print_table(table)
     if len(exemplars) < total:
@@ -59,7 +79,11 @@ def print_exemplars(exemplars: Sequence[Exemplar], *, total: int) -> None:
 
 def print_timeline(sightings: Sequence[Sighting]) -> None:
     """Sightings in a table."""
-    table = table_of("from", "to", "duration", "exemplar", "frames", "largest novelty", "threshold")
+    is_labelled = any(sighting.labels for sighting in sightings)
+    table = table_of(
+        *("from", "to", "duration", "exemplar", "frames", "largest novelty", "threshold"),
+        *(["labels"] if is_labelled else []),
+    )
     for sighting in sightings:
         table.add_row(
             shown_time(sighting.start_time),
@@ -69,6 +93,7 @@ def print_timeline(sightings: Sequence[Sighting]) -> None:
             f"{sighting.frame_count:,}",
             f"{'<= ' if sighting.restated else ''}{sighting.largest_novelty:.4f}",
             f"{sighting.novelty_threshold:g}",
+            *([", ".join(sighting.labels)] if is_labelled else []),
         )
     print_table(table)
 

@@ -1,12 +1,13 @@
 """A session into which frames are sent one by one, from callbacks and by any thread."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import NoReturn, Self
 
 from framekeep.errors import InvalidRequest, SessionClosed, WindowFull
+from framekeep.hints import Keep, checked_labels
 from framekeep.inbox import Inbox, VerdictReader
 from framekeep.picture_files import Pixels
 from framekeep.session import Session, SessionTerms
@@ -98,12 +99,24 @@ class PushSession:
             if failure is not error:
                 raise
 
-    def send(self, picture: Pixels, *, capture_time: datetime | None = None, wait: bool = True) -> None:
+    def send(
+        self,
+        picture: Pixels,
+        *,
+        capture_time: datetime | None = None,
+        keep: Keep = Keep.AUTO,
+        priority: int = 0,
+        labels: Sequence[str] = (),
+        wait: bool = True,
+    ) -> None:
         """Send a frame; its verdict comes later. Waits while as many frames as may are without a verdict.
 
         Args:
             picture: RGB uint8 [H, W, 3] or gray uint8 [H, W]; copied, so it may be changed afterwards.
             capture_time: when it was captured, with time zone; None: now, by the clock of this machine.
+            keep: ALWAYS keeps it and NEVER keeps it out, whatever gate and policy say.
+            priority: how much it matters, in [0, 100]: a policy holds it back only for exemplars of this or more.
+            labels: what it shows, for queries about some of them; at most 16, each of 1 to 63 characters.
             wait: wait for room.
 
         Raises:
@@ -113,7 +126,7 @@ class PushSession:
             SessionClosed: the session was closed.
             FramekeepError: the session ended early; frames without a verdict may not have been stored.
         """
-        frame = self.frame_from(picture, capture_time)
+        frame = self.frame_from(picture, capture_time, keep, priority, labels)
         if wait and not self._is_own_thread:
             if self._window.add(frame):
                 return
@@ -121,11 +134,13 @@ class PushSession:
         if not self.offer(frame):
             raise WindowFull("expected room for one more frame, but as many as may wait are without a verdict")
 
-    def frame_from(self, picture: Pixels, capture_time: datetime | None) -> pb.Frame:
+    def frame_from(
+        self, picture: Pixels, capture_time: datetime | None, keep: Keep, priority: int, labels: Sequence[str]
+    ) -> pb.Frame:
         """A frame as `offer` takes it.
 
         Raises:
-            InvalidRequest: no picture, or a time without zone.
+            InvalidRequest: no picture, a time without zone, or a priority or label that no frame may have.
             PictureRefused: the picture is too large for a message.
         """
         time = capture_time or datetime.now(UTC)
@@ -134,7 +149,8 @@ class PushSession:
         with self._state:
             first_time = self._first_time = self._first_time or time
         pts_us = (time - first_time) // timedelta(microseconds=1)
-        return self._session.message_from(SourceFrame(pts_us, time, picture), "the frame")
+        frame = SourceFrame(pts_us, time, picture, keep, priority, checked_labels(labels))
+        return self._session.message_from(frame, "the frame")
 
     def offer(self, frame: pb.Frame) -> bool:
         """Send a frame if there is room.

@@ -63,6 +63,7 @@ def question_from(
     since: datetime | None = None,
     until: datetime | None = None,
     streams: Sequence[str] = (),
+    labels: Sequence[str] = (),
     as_of: datetime | None = None,
     inverse_temperature: float | None = None,
     top: int = 5,
@@ -84,6 +85,8 @@ def question_from(
             raise InvalidRequest(f"expected {name} of at least 1, got {number}", reason="INVALID_FIELD")
     if isinstance(streams, str):
         raise InvalidRequest(f"expected a sequence of stream names, got the string {streams!r}", reason="INVALID_FIELD")
+    if isinstance(labels, str):
+        raise InvalidRequest(f"expected a sequence of labels, got the string {labels!r}", reason="INVALID_FIELD")
     question = pb.QueryRequest(
         memory=memory_resource(memory),
         time_range=range_from(since, until),
@@ -97,6 +100,7 @@ def question_from(
         max_stays=max_stays or 0,
         attention_version=attention_version or "",
         explain=explain,
+        labels=labels,
     )
     _set_subject(question, memory, image=image, embedding=embedding, exemplar=exemplar, moment=moment)
     return question

@@ -25,6 +25,7 @@ from framekeep.errors import (
     ServerUnavailable,
     error_from_call,
 )
+from framekeep.hints import Keep, checked_labels
 from framekeep.names import stream_resource
 from framekeep.patience import Patience
 from framekeep.picture_files import JpegEncoder
@@ -34,14 +35,16 @@ from framekeep.sources import CompressedFrame, SourceFrame
 from framekeep.times import timestamp_from
 from framekeep.v1 import video_memory_pb2 as pb
 from framekeep.v1.video_memory_pb2_grpc import VideoMemoryServiceStub
-from framekeep.verdicts import StreamSummary, Verdict, VerdictKind
+from framekeep.verdicts import StreamSummary, Verdict, VerdictKind, WithheldFrames, WithheldReason
 from framekeep.window import Window
 
 Transport = Literal["raw", "jpeg"]
 """How pictures travel: as raw pixels, exact but large, or as JPEG files, a seventh of it and not quite exact."""
 
-_ENVELOPE_BYTES = 1024
-"""More than all of a message but its picture takes."""
+_KEEP = {Keep.AUTO: pb.KEEP_UNSPECIFIED, Keep.ALWAYS: pb.KEEP_ALWAYS, Keep.NEVER: pb.KEEP_NEVER}
+
+_ENVELOPE_BYTES = 8 * 1024
+"""More than all of a message but its picture takes; 16 labels of 63 characters are up to 4 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,14 @@ class SessionTerms:
     reconnect_s: float
     """How long to go on after the connection was lost, without a verdict; 0: not at all."""
 
+    labels: tuple[str, ...] = ()
+    """What every frame carries, before labels of its own."""
+
     def __post_init__(self) -> None:
         """Check what can be checked without a server.
 
         Raises:
-            InvalidRequest: a bad name, a time without zone, an unknown transport, or a negative patience.
+            InvalidRequest: a bad name, a time without zone, an unknown transport, a negative patience, or a bad label.
         """
         stream_resource(self.memory, self.stream)
         if self.start_time is not None:
@@ -86,6 +92,7 @@ class SessionTerms:
             raise InvalidRequest(f"expected the transport 'raw' or 'jpeg', got {self.transport!r}")
         if self.reconnect_s < 0:
             raise InvalidRequest(f"expected reconnect_s of at least 0, got {self.reconnect_s}")
+        checked_labels(self.labels)
 
     def opening(self) -> pb.IngestOpening:
         """The message that opens the session, or opens it again."""
@@ -125,6 +132,7 @@ class Session:
         self._next_seq = 0
         self._openings = 0
         self._counts = dict.fromkeys(VerdictKind, 0)
+        self._withheld = dict.fromkeys(WithheldReason, 0)
         self._started_at: float | None = None
         self._last_at = 0.0
         self._jpeg = JpegEncoder() if terms.transport == "jpeg" else None
@@ -176,6 +184,8 @@ class Session:
                 self._patience.renew()
                 verdict = verdict_from(message)
                 self._counts[verdict.kind] += 1
+                if verdict.withheld is not None:
+                    self._withheld[verdict.withheld] += 1
                 self._last_at = time.monotonic()
                 yield verdict
                 self._window.answer()
@@ -222,7 +232,8 @@ class Session:
 
         Raises:
             PictureRefused: it is too large for a message.
-            InvalidRequest: it has a capture time and the clock is SESSION, or none and the clock is SOURCE.
+            InvalidRequest: it has a capture time and the clock is SESSION, or none and the clock is SOURCE; or its
+                labels and those of the session are too many.
         """
         picture = self._picture_from(frame)
         size_bytes = picture_bytes(picture)
@@ -234,11 +245,17 @@ class Session:
             )
         if (self.terms.clock is Clock.SOURCE) != (frame.capture_time is not None):
             raise InvalidRequest(f"{name}: expected a capture time on every frame or on none")
-        return pb.Frame(
+        message = pb.Frame(
             pts_us=frame.pts_us,
             capture_time=None if frame.capture_time is None else timestamp_from(frame.capture_time),
             picture=picture,
         )
+        labels = self.terms.labels
+        if isinstance(frame, SourceFrame):
+            message.keep, message.priority = _KEEP[frame.keep], frame.priority
+            labels = checked_labels((*labels, *frame.labels))
+        message.labels.extend(labels)
+        return message
 
     def _picture_from(self, frame: SourceFrame | CompressedFrame) -> pb.Picture:
         if isinstance(frame, CompressedFrame):
@@ -264,6 +281,11 @@ class Session:
             reconnections=max(0, self._openings - 1),
             sent_bytes=self._window.sent_bytes,
             elapsed_s=self._last_at - (self._started_at or self._last_at),
+            withheld=WithheldFrames(
+                minute=self._withheld[WithheldReason.MINUTE],
+                interval=self._withheld[WithheldReason.INTERVAL],
+                hint=self._withheld[WithheldReason.HINT],
+            ),
         )
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from framekeep.answers import Clock
 from framekeep.errors import InvalidRequest
+from framekeep.hints import Keep, checked_labels, checked_priority
 from framekeep.picture_files import Pixels, checked_pixels
 from framekeep.times import microseconds
 
@@ -28,13 +29,24 @@ class SourceFrame:
     picture: Pixels = field(repr=False, compare=False)
     """RGB uint8 [H, W, 3] or gray uint8 [H, W]."""
 
+    keep: Keep = Keep.AUTO
+    """Whether the application wants it kept."""
+
+    priority: int = 0
+    """How much it matters, in [0, 100]: a policy holds it back only for the sake of exemplars of this or more."""
+
+    labels: tuple[str, ...] = ()
+    """What the application calls what it shows; at most 16, each of 1 to 63 characters."""
+
     def __post_init__(self) -> None:
-        """Check the picture.
+        """Check the picture and what is said of it.
 
         Raises:
-            InvalidRequest: another shape or type.
+            InvalidRequest: another shape or type, a priority out of range, or labels of another form.
         """
         checked_pixels(self.picture)
+        checked_priority(self.priority)
+        checked_labels(self.labels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ _PIPE_COLUMNS = 200
 _NUMBERS = frozenset(
     (
         *("duration", "exemplar", "exemplars", "floats", "frames", "largest novelty", "level", "novel"),
-        *("forgotten", "novelty"),
+        *("forgotten", "novelty", "withheld", "in answers"),
+        *("+-", "a day", "bytes a day", "mean dropped", "largest dropped"),
         *("novelty to the first", "on disk", "rejected", "repeat", "sightings", "total", "weight"),
         *("kept", "share", "frames/s", "mean", "99 %", "largest", "seen", "within 1 s", "similarity"),
     )

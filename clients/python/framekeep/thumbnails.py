@@ -22,7 +22,19 @@ def fitted_thumbnail(exemplar: Exemplar, width: int, height: int) -> Pixels:
         return np.full((min(height, max(1, width * 9 // 16)), width, 3), CELL, np.uint8)
     if exemplar.thumbnail is None:
         raise InvalidRequest(f"expected exemplar {exemplar.id} with its thumbnail, got it without")
-    pixels = pixels_from_jpeg(exemplar.thumbnail)
+    return fitted_picture(exemplar.thumbnail, width, height)
+
+
+def fitted_picture(jpeg: bytes, width: int, height: int) -> Pixels:
+    """A JPEG as large as fits into this many pixels.
+
+    Returns:
+        RGB uint8 [H, W, 3]: W is `width`, or H is `height`, or both.
+
+    Raises:
+        PictureRefused: no JPEG, or a broken one.
+    """
+    pixels = pixels_from_jpeg(jpeg)
     scale = min(width / pixels.shape[1], height / pixels.shape[0])
     return resized(pixels, max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
 

@@ -22,6 +22,22 @@ class VerdictKind(Enum):
     FORGOTTEN = "forgotten"
     """Taken when it was sent first, and forgotten since: the answer to a frame that is sent again."""
 
+    WITHHELD = "withheld"
+    """Novel, but kept out by policy or hint: nothing stands for it."""
+
+
+class WithheldReason(Enum):
+    """Why a novel frame was kept out."""
+
+    MINUTE = "minute"
+    """`KeepingPolicy.max_exemplars_per_minute`."""
+
+    INTERVAL = "interval"
+    """`KeepingPolicy.min_interval`."""
+
+    HINT = "hint"
+    """It was sent with `Keep.NEVER`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
@@ -59,13 +75,14 @@ class Verdict:
     """What became of it."""
 
     novelty: float | None
-    """NOVEL: distance to the nearest exemplar, None if there was none. REPEAT: distance to `exemplar`."""
+    """NOVEL, WITHHELD: distance to the nearest exemplar it was compared with, None if there was none. REPEAT: distance
+    to `exemplar`."""
 
     exemplar: int | None
     """NOVEL: the id of the exemplar it became. REPEAT: of the one it counts towards. Else: None."""
 
     policy_revision: int
-    """The record of the threshold that decided; 0 for REJECTED and FORGOTTEN."""
+    """The record of the threshold and policy that decided; 0 for REJECTED and FORGOTTEN."""
 
     capture_time: datetime | None
     """The capture time it was filed under, UTC; None for REJECTED and FORGOTTEN."""
@@ -83,6 +100,35 @@ class Verdict:
     """float32 [D], not of unit length: what attention gives for the frame over all that was on disk before the write
     that holds it. None if the session did not ask for it, while the memory was empty, for REJECTED, and for a verdict
     answered from the journal. Left out of comparisons."""
+
+    withheld: WithheldReason | None = None
+    """For WITHHELD: why."""
+
+    by_hint: bool = False
+    """The `Keep` of the frame outranked gate and policy: NOVEL, though it is within the threshold of an exemplar or a
+    limit stood against it, or WITHHELD, though it would have been kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithheldFrames:
+    """How many novel frames were kept out, and why."""
+
+    minute: int = 0
+    """By `KeepingPolicy.max_exemplars_per_minute`."""
+
+    interval: int = 0
+    """By `KeepingPolicy.min_interval`."""
+
+    hint: int = 0
+    """By `Keep.NEVER`."""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.minute + self.interval + self.hint
+
+    def __add__(self, other: "WithheldFrames") -> "WithheldFrames":
+        return WithheldFrames(self.minute + other.minute, self.interval + other.interval, self.hint + other.hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +177,19 @@ class StreamSummary:
     sessions: int = 1
     """Sessions that were begun, one for each connection to a live source; `session_id` is the last one."""
 
+    withheld: WithheldFrames = WithheldFrames()
+    """Frames that were novel, and that policy or a hint kept out, by what kept them out."""
+
+    @property
+    def withheld_frames(self) -> int:
+        """Frames that were novel, and that policy or a hint kept out."""
+        return self.withheld.total
+
     @property
     def frames(self) -> int:
         """Frames with a verdict."""
-        return self.novel_frames + self.repeat_frames + self.rejected_frames + self.forgotten_frames
+        taken = self.novel_frames + self.repeat_frames + self.withheld_frames
+        return taken + self.rejected_frames + self.forgotten_frames
 
     @property
     def kept_share(self) -> float:

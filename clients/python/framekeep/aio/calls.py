@@ -17,8 +17,10 @@ from framekeep.memories import Compacted, Exemplar, Forgotten, Memory, Retention
 from framekeep.memory_files import Location as FileLocation
 from framekeep.memory_files import MemoryFile, Progress
 from framekeep.pictures import Image
+from framekeep.policies import KeepingPolicy
 from framekeep.questions import Moment
 from framekeep.server_info import ServerInfo
+from framekeep.threshold_curve import ThresholdCurve
 from framekeep.upkeep import Upkeep
 
 _Answer = TypeVar("_Answer")
@@ -57,13 +59,14 @@ class Calls:
         name: str,
         *,
         novelty_threshold: float | None = None,
+        keeping: KeepingPolicy | None = None,
         retention: Retention | None = None,
         exist_ok: bool = False,
     ) -> Memory:
         """Create an empty memory; it is on the server's disk when this is done."""
         return await self._answer(
             lambda calls: calls.create_memory(
-                name, novelty_threshold=novelty_threshold, retention=retention, exist_ok=exist_ok
+                name, novelty_threshold=novelty_threshold, keeping=keeping, retention=retention, exist_ok=exist_ok
             )
         )
 
@@ -90,6 +93,37 @@ class Calls:
     ) -> Memory | Stream:
         """Change what counts as novel; the first frame decided afterwards obeys it."""
         return await self._answer(lambda calls: calls.set_threshold(memory, threshold, stream=stream, etag=etag))
+
+    @overload
+    async def set_keeping(self, memory: str, keeping: KeepingPolicy | None, *, etag: str = "") -> Memory: ...
+
+    @overload
+    async def set_keeping(
+        self, memory: str, keeping: KeepingPolicy | None, *, stream: str, etag: str = ""
+    ) -> Stream: ...
+
+    async def set_keeping(
+        self, memory: str, keeping: KeepingPolicy | None, *, stream: str | None = None, etag: str = ""
+    ) -> Memory | Stream:
+        """Change what frames are compared with, and what holds novel ones back."""
+        return await self._answer(lambda calls: calls.set_keeping(memory, keeping, stream=stream, etag=etag))
+
+    async def evaluate_thresholds(
+        self,
+        memory: str,
+        thresholds: Sequence[float] = (),
+        *,
+        stream: str | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        examples: int = 0,
+    ) -> ThresholdCurve:
+        """What would have been kept of what a memory was shown, had another threshold been in force from the start."""
+        return await self._answer(
+            lambda calls: calls.evaluate_thresholds(
+                memory, thresholds, stream=stream, start_time=start_time, end_time=end_time, examples=examples
+            )
+        )
 
     async def delete_memory(self, name: str, *, etag: str = "") -> None:
         """Delete a memory with all it holds, for good."""
@@ -129,11 +163,19 @@ class Calls:
         return await self._answer(lambda calls: calls.import_memory(file, name, sha256=sha256, progress=progress))
 
     async def create_stream(
-        self, memory: str, name: str, *, novelty_threshold: float | None = None, exist_ok: bool = False
+        self,
+        memory: str,
+        name: str,
+        *,
+        novelty_threshold: float | None = None,
+        keeping: KeepingPolicy | None = None,
+        exist_ok: bool = False,
     ) -> Stream:
         """Create a stream ahead of its first session; `stream` creates missing ones by itself."""
         return await self._answer(
-            lambda calls: calls.create_stream(memory, name, novelty_threshold=novelty_threshold, exist_ok=exist_ok)
+            lambda calls: calls.create_stream(
+                memory, name, novelty_threshold=novelty_threshold, keeping=keeping, exist_ok=exist_ok
+            )
         )
 
     async def stream_facts(self, memory: str, name: str) -> Stream:
@@ -159,6 +201,7 @@ class Calls:
         since: datetime | None = None,
         until: datetime | None = None,
         streams: Sequence[str] = (),
+        labels: Sequence[str] = (),
         as_of: datetime | None = None,
         inverse_temperature: float | None = None,
         top: int = 5,
@@ -180,6 +223,7 @@ class Calls:
                 since=since,
                 until=until,
                 streams=streams,
+                labels=labels,
                 as_of=as_of,
                 inverse_temperature=inverse_temperature,
                 top=top,

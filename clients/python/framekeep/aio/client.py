@@ -3,7 +3,7 @@
 Requests, conversions and streams are those of the other client; here is only how tasks wait for them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -86,6 +86,7 @@ class Client(Calls):
         stall_s: float = STALL_S,
         create_memory: bool = True,
         novelty_threshold: float | None = None,
+        labels: Sequence[str] = (),
         context: ContextQuery | None = None,
         transport: Transport = "raw",
         reconnect_s: float = RECONNECT_S,
@@ -103,6 +104,7 @@ class Client(Calls):
                 stall_s=stall_s,
                 create_memory=create_memory,
                 novelty_threshold=novelty_threshold,
+                labels=labels,
                 context=context,
                 transport=transport,
                 reconnect_s=reconnect_s,
@@ -122,6 +124,7 @@ class Client(Calls):
         stall_s: float = STALL_S,
         create_memory: bool = True,
         novelty_threshold: float | None = None,
+        labels: Sequence[str] = (),
         context: ContextQuery | None = None,
         transport: Transport = "raw",
     ) -> StreamRun:
@@ -138,6 +141,7 @@ class Client(Calls):
                 stall_s=stall_s,
                 create_memory=create_memory,
                 novelty_threshold=novelty_threshold,
+                labels=labels,
                 context=context,
                 transport=transport,
             )

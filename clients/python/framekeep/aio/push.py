@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from inspect import isawaitable
@@ -13,6 +13,7 @@ from weakref import finalize
 from framekeep import push
 from framekeep.aio.workers import Workers
 from framekeep.errors import InvalidRequest, WindowFull
+from framekeep.hints import Keep
 from framekeep.inbox import Inbox
 from framekeep.picture_files import Pixels
 from framekeep.verdicts import StreamSummary, Verdict
@@ -115,12 +116,24 @@ class PushSession:
                 return
             await self._changed.wait()
 
-    async def send(self, picture: Pixels, *, capture_time: datetime | None = None, wait: bool = True) -> None:
+    async def send(
+        self,
+        picture: Pixels,
+        *,
+        capture_time: datetime | None = None,
+        keep: Keep = Keep.AUTO,
+        priority: int = 0,
+        labels: Sequence[str] = (),
+        wait: bool = True,
+    ) -> None:
         """Send a frame; its verdict comes later. Waits while as many frames as may are without a verdict.
 
         Args:
             picture: RGB uint8 [H, W, 3] or gray uint8 [H, W]; copied before this is done.
             capture_time: when it was captured, with time zone; None: now, by the clock of this machine.
+            keep: as for `framekeep.PushSession.send`, like the two that follow.
+            priority: as there.
+            labels: as there.
             wait: wait for room.
 
         Raises:
@@ -128,7 +141,8 @@ class PushSession:
             FramekeepError: as for `framekeep.PushSession.send`. A cancelled call has not taken the frame.
         """
         session = self._session
-        frame = await self._workers.run(partial(session.frame_from, picture, capture_time or datetime.now(UTC)))
+        time = capture_time or datetime.now(UTC)
+        frame = await self._workers.run(partial(session.frame_from, picture, time, keep, priority, labels))
         if session.offer(frame):
             return
         if not wait:

@@ -12,6 +12,7 @@ from rich.progress import Progress as ProgressBar
 
 from framekeep.client import Client
 from framekeep.commands.parameters import json_option
+from framekeep.commands.parameters import thresholds as parse_thresholds
 from framekeep.commands.termination import raised_on_sigterm
 from framekeep.documents import document_from
 from framekeep.errors import SourceError
@@ -20,22 +21,12 @@ from framekeep.held_out import MOST_HELD_OUT, Progress
 from framekeep.printing import print_evaluation
 
 
-def _thresholds(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"expected numbers with commas between them, got {text!r}") from error
-    if not all(0 < value <= 2 for value in values):
-        raise click.BadParameter(f"expected thresholds in (0, 2], got {text!r}")
-    return values
-
-
 @click.command()
 @click.argument("video", type=click.Path(path_type=Path))
 @click.option(
     "--thresholds",
     metavar="T,T,...",
-    callback=_thresholds,
+    type=parse_thresholds,
     default="0.05,0.1,0.2,0.3",
     show_default=True,
     help="Novelty thresholds to try, each in (0, 2].",
@@ -55,6 +46,7 @@ def evaluate(address: str, video: Path, *, thresholds: tuple[float, ...], hold_o
 
     Streams it once for each threshold into a memory of its own, which is deleted afterwards. Every N-th frame is held
     out: not streamed, but asked for at the end. What comes out depends on the server's encoder, which is named.
+    For what is in a memory already, `framekeep tune` tells the same of many thresholds without streaming it again.
 
     The first table says what is kept:
 

@@ -1,15 +1,17 @@
-"""`framekeep memories`: list, show, create, delete, and change the threshold and the retention."""
+"""`framekeep memories`: list, show, create, delete, and change the threshold, what is kept, and the retention."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import click
 
 from framekeep.client import Client
-from framekeep.commands.parameters import json_option, retention_options
+from framekeep.commands.parameters import json_option, keeping_options, retention_options
 from framekeep.documents import document_from
 from framekeep.memories import Memory, Retention, Stream
-from framekeep.memory_printing import print_memories, print_memory, print_retention, print_threshold
+from framekeep.memory_printing import print_keeping, print_memories, print_memory, print_retention, print_threshold
+from framekeep.policies import MAX_THRESHOLD, MIN_THRESHOLD, Budget, Comparison, KeepingPolicy
 
 
 @click.group()
@@ -113,6 +115,54 @@ def threshold(
         click.echo(json.dumps(document_from(changed)))
     else:
         print_threshold(changed)
+
+
+@memories.command()
+@click.argument("memory")
+@click.option("--stream", help="Set the policy of this stream alone.")
+@keeping_options
+@click.option(
+    "--clear", "cleared", is_flag=True, help="Hold nothing back; of a stream: that of the memory holds again."
+)
+@json_option
+@click.pass_obj
+def keep(
+    address: str,
+    memory: str,
+    *,
+    stream: str | None,
+    compare: str | None,
+    horizon: timedelta | None,
+    per_minute: int | None,
+    min_interval: timedelta | None,
+    budget: Budget | None,
+    min_threshold: float | None,
+    max_threshold: float | None,
+    cleared: bool,
+    as_json: bool,
+) -> None:
+    """Set what frames of MEMORY, or of one stream, are compared with, and what holds novel ones back.
+
+    It takes the place of the policy in force; the first frame decided afterwards obeys it. A budget moves the threshold
+    of each stream so that it keeps about that much; `framekeep tune MEMORY --target` begins at the right one.
+    """
+    is_given = any(value is not None for value in (compare, horizon, per_minute, min_interval, budget))
+    if cleared == is_given:
+        raise click.UsageError("expected either a policy or --clear")
+    if budget is None and (min_threshold, max_threshold) != (None, None):
+        raise click.UsageError("expected --budget with --min-threshold and --max-threshold")
+    if budget is not None:
+        budget = replace(
+            budget, min_threshold=min_threshold or MIN_THRESHOLD, max_threshold=max_threshold or MAX_THRESHOLD
+        )
+    comparison = Comparison.MEMORY if compare is None else Comparison(compare)
+    policy = None if cleared else KeepingPolicy(comparison, horizon, per_minute, min_interval, budget)
+    with Client(address) as client:
+        changed = client.set_keeping(memory, policy, stream=stream)
+    if as_json:
+        click.echo(json.dumps(document_from(changed)))
+    else:
+        print_keeping(changed)
 
 
 @memories.command()

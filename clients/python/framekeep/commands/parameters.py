@@ -1,5 +1,6 @@
 """Parameters that several commands share."""
 
+import math
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,6 +9,7 @@ from typing import Any
 
 import click
 
+from framekeep.policies import Budget
 from framekeep.times import read_time
 
 _AGES = {"s": timedelta(seconds=1), "min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
@@ -58,6 +60,28 @@ def share(text: str) -> float:
     raise click.BadParameter(f"expected a share above 0 and at most 1, such as 0.01 or 1%, got {text!r}")
 
 
+def thresholds(text: str) -> tuple[float, ...]:
+    """Novelty thresholds from the command line, with commas between them."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"expected numbers with commas between them, got {text!r}") from error
+    if not all(0 < value <= 2 for value in values):
+        raise click.BadParameter(f"expected thresholds in (0, 2], got {text!r}")
+    return values
+
+
+def budget(text: str) -> Budget:
+    """What a stream may keep, from the command line: a share, or exemplars or bytes a day."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:(%)|(kB|MB|GB|TB)?\s*/\s*day)", text)
+    number = float(found[1]) if found else 0.0
+    if found and found[2] and 0 < number <= 100:
+        return Budget(share=number / 100)
+    if found and not found[2] and 0 < number < math.inf:
+        return Budget(bytes_per_day=number * _SIZES[found[3]]) if found[3] else Budget(exemplars_per_day=number)
+    raise click.BadParameter(f"expected a target such as 2%, 500/day (exemplars) or 1GB/day, got {text!r}")
+
+
 def subject_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--image`, `--exemplar` and `--at`, with their help; `require_one_subject` checks them."""
     for option in (
@@ -85,6 +109,33 @@ def retention_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--max-exemplars", metavar="N", type=click.IntRange(min=1), help="Keep at most so many exemplars."
         ),
         click.option("--max-age", metavar="AGE", type=age, help="Keep what is younger only: 30d, 12h, 90min or 45s."),
+    ):
+        command = option(command)
+    return command
+
+
+def keeping_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--compare`, `--horizon`, the limits and `--budget`, with their help."""
+    threshold = click.FloatRange(min=0, max=2, min_open=True)
+    for option in (
+        click.option("--max-threshold", type=threshold, help="With --budget: not above this threshold. [default: 1]"),
+        click.option("--min-threshold", type=threshold, help="With --budget: not below this one. [default: 0.005]"),
+        click.option(
+            "--budget",
+            metavar="TARGET",
+            type=budget,
+            help="Hold each stream to 2% of its frames, 500/day (exemplars) or 1GB/day, by moving its threshold.",
+        ),
+        click.option("--min-interval", metavar="AGE", type=age, help="Keep nothing sooner after another, such as 2s."),
+        click.option("--per-minute", metavar="N", type=click.IntRange(min=1), help="Keep at most so many a minute."),
+        click.option(
+            "--horizon", metavar="AGE", type=age, help="Compare only with what was seen within it, such as 1h."
+        ),
+        click.option(
+            "--compare",
+            type=click.Choice(["memory", "stream"]),
+            help="Compare frames with all of the memory, or with what their own stream has shown. [default: memory]",
+        ),
     ):
         command = option(command)
     return command

@@ -32,6 +32,12 @@ from framekeep.times import shown_span
 @since_option("Only frames captured from then on; UTC if no zone is named.")
 @until_option("Only frames captured before then.")
 @click.option("--stream", "streams", multiple=True, help="Only frames of this stream; may be repeated.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    help="Only frames of sightings that carry this label; may be repeated: any of them.",
+)
 @click.option("--as-of", metavar="TIME", type=instant, help="Answer as if asked then.")
 @click.option("--inverse-temperature", type=float, help="How sharply attention prefers the similar. [default: 20]")
 @click.option(
@@ -69,6 +75,7 @@ def query(
     since: datetime | None,
     until: datetime | None,
     streams: tuple[str, ...],
+    labels: tuple[str, ...],
     as_of: datetime | None,
     inverse_temperature: float | None,
     attention_version: str | None,
@@ -93,6 +100,7 @@ def query(
             since=since,
             until=until,
             streams=streams,
+            labels=labels,
             as_of=as_of,
             inverse_temperature=inverse_temperature,
             attention_version=attention_version,

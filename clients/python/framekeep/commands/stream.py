@@ -53,6 +53,7 @@ from framekeep.session import Transport
     "--jpeg", is_flag=True, help="Send JPEG files instead of raw pixels: a seventh of the bytes, not quite exact."
 )
 @click.option("--threshold", type=float, help="Novelty threshold in (0, 2], used only if the memory is created now.")
+@click.option("--label", "labels", multiple=True, help="What every frame is to carry, for queries; may be repeated.")
 @click.option(
     "--context", is_flag=True, help="With --json: print with each frame what attention gives for it, as a vector."
 )
@@ -72,6 +73,7 @@ def stream(
     file_times: bool,
     jpeg: bool,
     threshold: float | None,
+    labels: tuple[str, ...],
     context: bool,
     as_json: bool,
 ) -> None:
@@ -98,6 +100,7 @@ def stream(
             file_times=file_times,
             stall_s=stall_s,
             novelty_threshold=threshold,
+            labels=labels,
             context=ContextQuery() if context else None,
             transport=transport,
         )

@@ -214,6 +214,58 @@ CAPTURE_CLOCK_SOURCE: CaptureClock.ValueType  # 2
 """Each frame carries its own."""
 Global___CaptureClock: _TypeAlias = CaptureClock  # noqa: Y015
 
+class _Keep:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _KeepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Keep.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    KEEP_UNSPECIFIED: _Keep.ValueType  # 0
+    """Gate and policy decide."""
+    KEEP_ALWAYS: _Keep.ValueType  # 1
+    """Keep it as an exemplar, even if it is within the threshold of another, and whatever the policy's limits."""
+    KEEP_NEVER: _Keep.ValueType  # 2
+    """Do not make it an exemplar; if it is novel, it is WITHHELD."""
+
+class Keep(_Keep, metaclass=_KeepEnumTypeWrapper):
+    """What an application wants of a frame. It outranks gate and policy."""
+
+KEEP_UNSPECIFIED: Keep.ValueType  # 0
+"""Gate and policy decide."""
+KEEP_ALWAYS: Keep.ValueType  # 1
+"""Keep it as an exemplar, even if it is within the threshold of another, and whatever the policy's limits."""
+KEEP_NEVER: Keep.ValueType  # 2
+"""Do not make it an exemplar; if it is novel, it is WITHHELD."""
+Global___Keep: _TypeAlias = Keep  # noqa: Y015
+
+class _WithheldReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WithheldReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WithheldReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WITHHELD_REASON_UNSPECIFIED: _WithheldReason.ValueType  # 0
+    """Not used."""
+    WITHHELD_REASON_MINUTE: _WithheldReason.ValueType  # 1
+    """`KeepingPolicy.max_exemplars_per_minute`."""
+    WITHHELD_REASON_INTERVAL: _WithheldReason.ValueType  # 2
+    """`KeepingPolicy.min_interval`."""
+    WITHHELD_REASON_HINT: _WithheldReason.ValueType  # 3
+    """`Frame.keep` was NEVER."""
+
+class WithheldReason(_WithheldReason, metaclass=_WithheldReasonEnumTypeWrapper):
+    """Why a novel frame was kept out."""
+
+WITHHELD_REASON_UNSPECIFIED: WithheldReason.ValueType  # 0
+"""Not used."""
+WITHHELD_REASON_MINUTE: WithheldReason.ValueType  # 1
+"""`KeepingPolicy.max_exemplars_per_minute`."""
+WITHHELD_REASON_INTERVAL: WithheldReason.ValueType  # 2
+"""`KeepingPolicy.min_interval`."""
+WITHHELD_REASON_HINT: WithheldReason.ValueType  # 3
+"""`Frame.keep` was NEVER."""
+Global___WithheldReason: _TypeAlias = WithheldReason  # noqa: Y015
+
 @_typing.final
 class Embedding(_message.Message):
     """A vector from the encoder."""
@@ -326,6 +378,7 @@ class Memory(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     RETENTION_FIELD_NUMBER: _builtins.int
     ATTENTION_VERSION_FIELD_NUMBER: _builtins.int
+    KEEPING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`memories/{memory}`"""
     novelty_threshold: _builtins.float
@@ -337,7 +390,7 @@ class Memory(_message.Message):
     policy_revision: _builtins.int
     """The record of the threshold in force; verdicts name it. Output only."""
     etag: _builtins.str
-    """Changes with every change of the fields that can be updated: `novelty_threshold` and `retention`."""
+    """Changes with every change of the fields that can be updated: `novelty_threshold`, `keeping` and `retention`."""
     attention_version: _builtins.str
     """The newest version of attention that was fitted to it; empty: none. Output only."""
     @_builtins.property
@@ -352,6 +405,12 @@ class Memory(_message.Message):
     def retention(self) -> Global___Retention:
         """How long it keeps what it saw. Unset: without limit; naming it in `update_mask` while it is unset lifts all limits."""
 
+    @_builtins.property
+    def keeping(self) -> Global___KeepingPolicy:
+        """What streams without a policy of their own compare frames with, and what holds novel frames back. Unset: frames are
+        compared with the whole memory, and nothing is held back.
+        """
+
     def __init__(
         self,
         *,
@@ -365,16 +424,204 @@ class Memory(_message.Message):
         etag: _builtins.str = ...,
         retention: Global___Retention | None = ...,
         attention_version: _builtins.str = ...,
+        keeping: Global___KeepingPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "contents", b"contents", "create_time", b"create_time", "novelty_threshold", b"novelty_threshold", "retention", b"retention"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "contents", b"contents", "create_time", b"create_time", "keeping", b"keeping", "novelty_threshold", b"novelty_threshold", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "attention_version", b"attention_version", "contents", b"contents", "create_time", b"create_time", "dimension", b"dimension", "encoder_version", b"encoder_version", "etag", b"etag", "name", b"name", "novelty_threshold", b"novelty_threshold", "policy_revision", b"policy_revision", "retention", b"retention"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "attention_version", b"attention_version", "contents", b"contents", "create_time", b"create_time", "dimension", b"dimension", "encoder_version", b"encoder_version", "etag", b"etag", "keeping", b"keeping", "name", b"name", "novelty_threshold", b"novelty_threshold", "policy_revision", b"policy_revision", "retention", b"retention"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__novelty_threshold: _TypeAlias = _typing.Literal["novelty_threshold"]  # noqa: Y015
     _WhichOneofArgType__novelty_threshold: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__novelty_threshold) -> _WhichOneofReturnType__novelty_threshold | None: ...
 
 Global___Memory: _TypeAlias = Memory  # noqa: Y015
+
+@_typing.final
+class KeepingPolicy(_message.Message):
+    """What frames are compared with, and what keeps novel frames out: what there is to deciding beside the threshold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Comparison:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ComparisonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[KeepingPolicy._Comparison.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        COMPARISON_UNSPECIFIED: KeepingPolicy._Comparison.ValueType  # 0
+        """The same as MEMORY."""
+        COMPARISON_MEMORY: KeepingPolicy._Comparison.ValueType  # 1
+        """All that the memory has kept."""
+        COMPARISON_STREAM: KeepingPolicy._Comparison.ValueType  # 2
+        """What this stream has shown. What another stream has shown is novel here, and kept again."""
+
+    class Comparison(_Comparison, metaclass=_ComparisonEnumTypeWrapper):
+        """What frames can be compared with."""
+
+    COMPARISON_UNSPECIFIED: KeepingPolicy.Comparison.ValueType  # 0
+    """The same as MEMORY."""
+    COMPARISON_MEMORY: KeepingPolicy.Comparison.ValueType  # 1
+    """All that the memory has kept."""
+    COMPARISON_STREAM: KeepingPolicy.Comparison.ValueType  # 2
+    """What this stream has shown. What another stream has shown is novel here, and kept again."""
+
+    COMPARISON_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
+    MAX_EXEMPLARS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    MIN_INTERVAL_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    comparison: Global___KeepingPolicy.Comparison.ValueType
+    """What frames are compared with."""
+    max_exemplars_per_minute: _builtins.int
+    """Of each stream, keep at most so many exemplars in any minute of capture time; novel frames beyond it are WITHHELD.
+    At least 1; unset: no limit. Only exemplars of the frame's priority or a higher one count (`Frame.priority`).
+    """
+    @_builtins.property
+    def horizon(self) -> _duration_pb2.Duration:
+        """Compare only with what was seen within this time before the frame, by capture time (and, with COMPARISON_STREAM, by
+        this stream): what was not seen for longer is novel again. At least 1 microsecond. Unset: without limit.
+        """
+
+    @_builtins.property
+    def min_interval(self) -> _duration_pb2.Duration:
+        """Of each stream, keep no exemplar within this time after another, by capture time; novel frames within it are
+        WITHHELD. At least 1 microsecond. Unset: no limit. Only exemplars of the frame's priority or a higher one count.
+        """
+
+    @_builtins.property
+    def budget(self) -> Global___Budget:
+        """Hold each stream to a target by moving its threshold. Unset: thresholds stay where they are."""
+
+    def __init__(
+        self,
+        *,
+        comparison: Global___KeepingPolicy.Comparison.ValueType = ...,
+        horizon: _duration_pb2.Duration | None = ...,
+        max_exemplars_per_minute: _builtins.int | None = ...,
+        min_interval: _duration_pb2.Duration | None = ...,
+        budget: Global___Budget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_exemplars_per_minute", b"_max_exemplars_per_minute", "budget", b"budget", "horizon", b"horizon", "max_exemplars_per_minute", b"max_exemplars_per_minute", "min_interval", b"min_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_exemplars_per_minute", b"_max_exemplars_per_minute", "budget", b"budget", "comparison", b"comparison", "horizon", b"horizon", "max_exemplars_per_minute", b"max_exemplars_per_minute", "min_interval", b"min_interval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_exemplars_per_minute: _TypeAlias = _typing.Literal["max_exemplars_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__max_exemplars_per_minute: _TypeAlias = _typing.Literal["_max_exemplars_per_minute", b"_max_exemplars_per_minute"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_exemplars_per_minute) -> _WhichOneofReturnType__max_exemplars_per_minute | None: ...
+
+Global___KeepingPolicy: _TypeAlias = KeepingPolicy  # noqa: Y015
+
+@_typing.final
+class Budget(_message.Message):
+    """What a stream may keep. The server moves the stream's own threshold so that it keeps about that much, and puts every
+    threshold on record. It changes in steps, and not while the stream is on target.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_FIELD_NUMBER: _builtins.int
+    EXEMPLARS_PER_DAY_FIELD_NUMBER: _builtins.int
+    BYTES_PER_DAY_FIELD_NUMBER: _builtins.int
+    MIN_THRESHOLD_FIELD_NUMBER: _builtins.int
+    MAX_THRESHOLD_FIELD_NUMBER: _builtins.int
+    share: _builtins.float
+    """Exemplars as a share of the frames that were encoded; in (0, 1]."""
+    exemplars_per_day: _builtins.float
+    """Exemplars a day of capture time; above 0. Stretches of more than a minute without a frame do not count."""
+    bytes_per_day: _builtins.float
+    """Bytes on disk a day of capture time; above 0. Counted as exemplars of the mean size of the memory's latest."""
+    min_threshold: _builtins.float
+    """The threshold does not go below this, in (0, 2]; unset: 0.005."""
+    max_threshold: _builtins.float
+    """The threshold does not go above this, in (0, 2] and at least `min_threshold`; unset: 1."""
+    def __init__(
+        self,
+        *,
+        share: _builtins.float = ...,
+        exemplars_per_day: _builtins.float = ...,
+        bytes_per_day: _builtins.float = ...,
+        min_threshold: _builtins.float | None = ...,
+        max_threshold: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_threshold", b"_max_threshold", "_min_threshold", b"_min_threshold", "bytes_per_day", b"bytes_per_day", "exemplars_per_day", b"exemplars_per_day", "max_threshold", b"max_threshold", "min_threshold", b"min_threshold", "share", b"share", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_threshold", b"_max_threshold", "_min_threshold", b"_min_threshold", "bytes_per_day", b"bytes_per_day", "exemplars_per_day", b"exemplars_per_day", "max_threshold", b"max_threshold", "min_threshold", b"min_threshold", "share", b"share", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_threshold: _TypeAlias = _typing.Literal["max_threshold"]  # noqa: Y015
+    _WhichOneofArgType__max_threshold: _TypeAlias = _typing.Literal["_max_threshold", b"_max_threshold"]  # noqa: Y015
+    _WhichOneofReturnType__min_threshold: _TypeAlias = _typing.Literal["min_threshold"]  # noqa: Y015
+    _WhichOneofArgType__min_threshold: _TypeAlias = _typing.Literal["_min_threshold", b"_min_threshold"]  # noqa: Y015
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["share", "exemplars_per_day", "bytes_per_day"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_threshold) -> _WhichOneofReturnType__max_threshold | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_threshold) -> _WhichOneofReturnType__min_threshold | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___Budget: _TypeAlias = Budget  # noqa: Y015
+
+@_typing.final
+class BudgetState(_message.Message):
+    """How a stream does against its budget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Condition:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ConditionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[BudgetState._Condition.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CONDITION_UNSPECIFIED: BudgetState._Condition.ValueType  # 0
+        """Not used."""
+        CONDITION_STARTING: BudgetState._Condition.ValueType  # 1
+        """Not enough was seen yet since the budget was set or the server started: fewer than 20 exemplars were to be kept."""
+        CONDITION_HOLDING: BudgetState._Condition.ValueType  # 2
+        """Within 20 % of the target."""
+        CONDITION_DRIFTING: BudgetState._Condition.ValueType  # 3
+        """Off by more: what is shown has changed, and the threshold is on its way."""
+        CONDITION_AT_LIMIT: BudgetState._Condition.ValueType  # 4
+        """Off by more, and the threshold is at `min_threshold` or `max_threshold`: the target cannot be held."""
+
+    class Condition(_Condition, metaclass=_ConditionEnumTypeWrapper):
+        """How the budget is kept."""
+
+    CONDITION_UNSPECIFIED: BudgetState.Condition.ValueType  # 0
+    """Not used."""
+    CONDITION_STARTING: BudgetState.Condition.ValueType  # 1
+    """Not enough was seen yet since the budget was set or the server started: fewer than 20 exemplars were to be kept."""
+    CONDITION_HOLDING: BudgetState.Condition.ValueType  # 2
+    """Within 20 % of the target."""
+    CONDITION_DRIFTING: BudgetState.Condition.ValueType  # 3
+    """Off by more: what is shown has changed, and the threshold is on its way."""
+    CONDITION_AT_LIMIT: BudgetState.Condition.ValueType  # 4
+    """Off by more, and the threshold is at `min_threshold` or `max_threshold`: the target cannot be held."""
+
+    CONDITION_FIELD_NUMBER: _builtins.int
+    KEPT_OF_TARGET_FIELD_NUMBER: _builtins.int
+    condition: Global___BudgetState.Condition.ValueType
+    """How the budget is kept."""
+    kept_of_target: _builtins.float
+    """Exemplars kept, as a share of what the target allows, over the latest stretch in which 100 were to be kept (less
+    if fewer were); 1: on target. Unset while STARTING.
+    """
+    def __init__(
+        self,
+        *,
+        condition: Global___BudgetState.Condition.ValueType = ...,
+        kept_of_target: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_kept_of_target", b"_kept_of_target", "kept_of_target", b"kept_of_target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_kept_of_target", b"_kept_of_target", "condition", b"condition", "kept_of_target", b"kept_of_target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__kept_of_target: _TypeAlias = _typing.Literal["kept_of_target"]  # noqa: Y015
+    _WhichOneofArgType__kept_of_target: _TypeAlias = _typing.Literal["_kept_of_target", b"_kept_of_target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kept_of_target) -> _WhichOneofReturnType__kept_of_target | None: ...
+
+Global___BudgetState: _TypeAlias = BudgetState  # noqa: Y015
 
 @_typing.final
 class Retention(_message.Message):
@@ -423,7 +670,8 @@ Global___Retention: _TypeAlias = Retention  # noqa: Y015
 @_typing.final
 class Contents(_message.Message):
     """A count of what a memory or a stream holds. Every acknowledged frame is counted once:
-    frames = novel_frames + repeat_frames + rejected_frames = counted_frames + rejected_frames + forgotten_frames.
+    frames = novel_frames + repeat_frames + withheld_frames + rejected_frames
+           = counted_frames + forgotten_frames + withheld_frames + rejected_frames.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -441,6 +689,7 @@ class Contents(_message.Message):
     FIRST_TIME_FIELD_NUMBER: _builtins.int
     LAST_TIME_FIELD_NUMBER: _builtins.int
     FORGOTTEN_FRAMES_FIELD_NUMBER: _builtins.int
+    WITHHELD_FRAMES_FIELD_NUMBER: _builtins.int
     frames: _builtins.int
     """Frames acknowledged by a verdict."""
     novel_frames: _builtins.int
@@ -460,9 +709,13 @@ class Contents(_message.Message):
     received_bytes: _builtins.int
     """Bytes of pictures received with these frames, as they came over the wire."""
     stored_bytes: _builtins.int
-    """Bytes on disk, everything included. Set for memories only."""
+    """Bytes on disk, everything included but what is held for EvaluateThresholds: some 600 bytes for each of
+    `EvaluateThresholdsResponse.held_limit` frames at most. Set for memories only.
+    """
     forgotten_frames: _builtins.int
     """Novel and repeat frames that have been forgotten since."""
+    withheld_frames: _builtins.int
+    """Frames that were novel, and that policy or a hint kept out, those forgotten since included."""
     @_builtins.property
     def first_time(self) -> _timestamp_pb2.Timestamp:
         """Capture time of the earliest counted frame; unset if there is none."""
@@ -487,10 +740,11 @@ class Contents(_message.Message):
         first_time: _timestamp_pb2.Timestamp | None = ...,
         last_time: _timestamp_pb2.Timestamp | None = ...,
         forgotten_frames: _builtins.int = ...,
+        withheld_frames: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_frames", b"counted_frames", "exemplars", b"exemplars", "first_time", b"first_time", "forgotten_frames", b"forgotten_frames", "frames", b"frames", "last_time", b"last_time", "novel_frames", b"novel_frames", "received_bytes", b"received_bytes", "rejected_frames", b"rejected_frames", "repeat_frames", b"repeat_frames", "sightings", b"sightings", "stays", b"stays", "stored_bytes", b"stored_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_frames", b"counted_frames", "exemplars", b"exemplars", "first_time", b"first_time", "forgotten_frames", b"forgotten_frames", "frames", b"frames", "last_time", b"last_time", "novel_frames", b"novel_frames", "received_bytes", b"received_bytes", "rejected_frames", b"rejected_frames", "repeat_frames", b"repeat_frames", "sightings", b"sightings", "stays", b"stays", "stored_bytes", b"stored_bytes", "withheld_frames", b"withheld_frames"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -509,6 +763,9 @@ class Stream(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     CONTENTS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    KEEPING_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_KEEPING_FIELD_NUMBER: _builtins.int
+    BUDGET_STATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`memories/{memory}/streams/{stream}`"""
     novelty_threshold: _builtins.float
@@ -518,7 +775,7 @@ class Stream(_message.Message):
     policy_revision: _builtins.int
     """The record of the threshold in force. Output only."""
     etag: _builtins.str
-    """Changes with every change of the fields that can be updated."""
+    """Changes with every change of the fields that can be updated, and with every move of the threshold by a budget."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
@@ -526,6 +783,18 @@ class Stream(_message.Message):
     @_builtins.property
     def contents(self) -> Global___Contents:
         """What the stream has shown. Output only."""
+
+    @_builtins.property
+    def keeping(self) -> Global___KeepingPolicy:
+        """The policy of this stream alone; unset: that of the memory holds."""
+
+    @_builtins.property
+    def effective_keeping(self) -> Global___KeepingPolicy:
+        """The policy in force. Output only."""
+
+    @_builtins.property
+    def budget_state(self) -> Global___BudgetState:
+        """How the budget in force is kept; unset if there is none. Output only."""
 
     def __init__(
         self,
@@ -537,10 +806,13 @@ class Stream(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         contents: Global___Contents | None = ...,
         etag: _builtins.str = ...,
+        keeping: Global___KeepingPolicy | None = ...,
+        effective_keeping: Global___KeepingPolicy | None = ...,
+        budget_state: Global___BudgetState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "contents", b"contents", "create_time", b"create_time", "novelty_threshold", b"novelty_threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "budget_state", b"budget_state", "contents", b"contents", "create_time", b"create_time", "effective_keeping", b"effective_keeping", "keeping", b"keeping", "novelty_threshold", b"novelty_threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "contents", b"contents", "create_time", b"create_time", "effective_novelty_threshold", b"effective_novelty_threshold", "etag", b"etag", "name", b"name", "novelty_threshold", b"novelty_threshold", "policy_revision", b"policy_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold", "budget_state", b"budget_state", "contents", b"contents", "create_time", b"create_time", "effective_keeping", b"effective_keeping", "effective_novelty_threshold", b"effective_novelty_threshold", "etag", b"etag", "keeping", b"keeping", "name", b"name", "novelty_threshold", b"novelty_threshold", "policy_revision", b"policy_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__novelty_threshold: _TypeAlias = _typing.Literal["novelty_threshold"]  # noqa: Y015
     _WhichOneofArgType__novelty_threshold: _TypeAlias = _typing.Literal["_novelty_threshold", b"_novelty_threshold"]  # noqa: Y015
@@ -711,7 +983,7 @@ class UpdateMemoryRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Must name `novelty_threshold`, `retention` or both, and nothing else."""
+        """Must name some of `novelty_threshold`, `keeping` and `retention`, and nothing else."""
 
     def __init__(
         self,
@@ -1168,7 +1440,7 @@ class UpdateStreamRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Must name `novelty_threshold` and nothing else."""
+        """Must name `novelty_threshold`, `keeping` or both, and nothing else."""
 
     def __init__(
         self,
@@ -1318,11 +1590,20 @@ class Frame(_message.Message):
     PTS_US_FIELD_NUMBER: _builtins.int
     CAPTURE_TIME_FIELD_NUMBER: _builtins.int
     PICTURE_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """0 for the first frame of a session, and one more for each next one."""
     pts_us: _builtins.int
     """Presentation time in microseconds from the start of the session. Increasing within a session; one that does not
     increase is set to one microsecond after the last, and its verdict says so.
+    """
+    keep: Global___Keep.ValueType
+    """Whether the application wants it kept."""
+    priority: _builtins.int
+    """How much it matters: `max_exemplars_per_minute` and `min_interval` hold it back only for the sake of exemplars of
+    this priority or a higher one. In [0, 100].
     """
     @_builtins.property
     def capture_time(self) -> _timestamp_pb2.Timestamp:
@@ -1332,6 +1613,12 @@ class Frame(_message.Message):
     def picture(self) -> Global___Picture:
         """What it shows."""
 
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the application calls what it shows; at most 16, each of 1 to 63 characters, no control characters. A query can
+        be about some of them only.
+        """
+
     def __init__(
         self,
         *,
@@ -1339,10 +1626,13 @@ class Frame(_message.Message):
         pts_us: _builtins.int = ...,
         capture_time: _timestamp_pb2.Timestamp | None = ...,
         picture: Global___Picture | None = ...,
+        keep: Global___Keep.ValueType = ...,
+        priority: _builtins.int = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "picture", b"picture"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "picture", b"picture", "pts_us", b"pts_us", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "keep", b"keep", "labels", b"labels", "picture", b"picture", "priority", b"priority", "pts_us", b"pts_us", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1398,7 +1688,7 @@ class IngestOpened(_message.Message):
     novelty_threshold: _builtins.float
     """The threshold in force at this moment; each verdict names the revision it was decided under."""
     policy_revision: _builtins.int
-    """The record of that threshold."""
+    """The record of that threshold and of the policy in force."""
     encoder_version: _builtins.str
     """The version of the encoder, the memory's and this server's."""
     @_builtins.property
@@ -1522,6 +1812,8 @@ class Verdict(_message.Message):
         """Not taken, for the reason in `rejection`."""
         KIND_FORGOTTEN: Verdict._Kind.ValueType  # 4
         """Taken when it was sent first, and forgotten since; it is answered so when it is sent again, and not taken anew."""
+        KIND_WITHHELD: Verdict._Kind.ValueType  # 5
+        """Novel, but kept out by policy or hint, for the reason in `withheld`: nothing stands for it."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What can become of a frame."""
@@ -1536,6 +1828,8 @@ class Verdict(_message.Message):
     """Not taken, for the reason in `rejection`."""
     KIND_FORGOTTEN: Verdict.Kind.ValueType  # 4
     """Taken when it was sent first, and forgotten since; it is answered so when it is sent again, and not taken anew."""
+    KIND_WITHHELD: Verdict.Kind.ValueType  # 5
+    """Novel, but kept out by policy or hint, for the reason in `withheld`: nothing stands for it."""
 
     SEQ_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
@@ -1547,18 +1841,28 @@ class Verdict(_message.Message):
     REJECTION_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
     CONTEXT_VECTOR_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
+    BY_HINT_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """The frame."""
     kind: Global___Verdict.Kind.ValueType
     """What became of it."""
     novelty: _builtins.float
-    """NOVEL: the distance to the nearest exemplar, unset if there was none. REPEAT: the distance to `exemplar`."""
+    """NOVEL, WITHHELD: the distance to the nearest exemplar it was compared with, unset if there was none. REPEAT: the
+    distance to `exemplar`.
+    """
     exemplar: _builtins.str
     """NOVEL: the one it became. REPEAT: the one it counts towards."""
     policy_revision: _builtins.int
-    """The record of the threshold that decided; 0 for REJECTED and FORGOTTEN."""
+    """The record of the threshold and policy that decided; 0 for REJECTED and FORGOTTEN."""
     pts_repaired: _builtins.bool
     """Its presentation time did not increase and was set to one microsecond after the last."""
+    withheld: Global___WithheldReason.ValueType
+    """For WITHHELD: why."""
+    by_hint: _builtins.bool
+    """`Frame.keep` outranked gate and policy: NOVEL, though it is within the threshold of an exemplar or a limit stood
+    against it, or WITHHELD, though it would have been kept.
+    """
     @_builtins.property
     def capture_time(self) -> _timestamp_pb2.Timestamp:
         """The capture time it was filed under; unset for REJECTED and FORGOTTEN."""
@@ -1591,10 +1895,12 @@ class Verdict(_message.Message):
         rejection: _status_pb2.Status | None = ...,
         timings: Global___Timings | None = ...,
         context_vector: Global___Embedding | None = ...,
+        withheld: Global___WithheldReason.ValueType = ...,
+        by_hint: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_novelty", b"_novelty", "capture_time", b"capture_time", "context_vector", b"context_vector", "novelty", b"novelty", "rejection", b"rejection", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty", b"_novelty", "capture_time", b"capture_time", "context_vector", b"context_vector", "exemplar", b"exemplar", "kind", b"kind", "novelty", b"novelty", "policy_revision", b"policy_revision", "pts_repaired", b"pts_repaired", "rejection", b"rejection", "seq", b"seq", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_novelty", b"_novelty", "by_hint", b"by_hint", "capture_time", b"capture_time", "context_vector", b"context_vector", "exemplar", b"exemplar", "kind", b"kind", "novelty", b"novelty", "policy_revision", b"policy_revision", "pts_repaired", b"pts_repaired", "rejection", b"rejection", "seq", b"seq", "timings", b"timings", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__novelty: _TypeAlias = _typing.Literal["novelty"]  # noqa: Y015
     _WhichOneofArgType__novelty: _TypeAlias = _typing.Literal["_novelty", b"_novelty"]  # noqa: Y015
@@ -1754,6 +2060,7 @@ class QueryRequest(_message.Message):
     MAX_STAYS_FIELD_NUMBER: _builtins.int
     ATTENTION_VERSION_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
     """`memories/{memory}`"""
     exemplar: _builtins.str
@@ -1805,6 +2112,10 @@ class QueryRequest(_message.Message):
     def as_of(self) -> _timestamp_pb2.Timestamp:
         """Only frames captured at or before this time count, as if the memory had been asked then; unset: all."""
 
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only frames of sightings that carry one of these labels count; empty: all."""
+
     def __init__(
         self,
         *,
@@ -1824,10 +2135,11 @@ class QueryRequest(_message.Message):
         max_stays: _builtins.int = ...,
         attention_version: _builtins.str = ...,
         explain: _builtins.bool = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "_max_reading_error", b"_max_reading_error", "as_of", b"as_of", "embedding", b"embedding", "exemplar", b"exemplar", "inverse_temperature", b"inverse_temperature", "max_reading_error", b"max_reading_error", "moment", b"moment", "picture", b"picture", "subject", b"subject", "time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "_max_reading_error", b"_max_reading_error", "as_of", b"as_of", "attention_version", b"attention_version", "embedding", b"embedding", "exact", b"exact", "exemplar", b"exemplar", "explain", b"explain", "include_thumbnails", b"include_thumbnails", "inverse_temperature", b"inverse_temperature", "max_reading_error", b"max_reading_error", "max_stays", b"max_stays", "memory", b"memory", "moment", b"moment", "picture", b"picture", "streams", b"streams", "subject", b"subject", "time_range", b"time_range", "top", b"top"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "_max_reading_error", b"_max_reading_error", "as_of", b"as_of", "attention_version", b"attention_version", "embedding", b"embedding", "exact", b"exact", "exemplar", b"exemplar", "explain", b"explain", "include_thumbnails", b"include_thumbnails", "inverse_temperature", b"inverse_temperature", "labels", b"labels", "max_reading_error", b"max_reading_error", "max_stays", b"max_stays", "memory", b"memory", "moment", b"moment", "picture", b"picture", "streams", b"streams", "subject", b"subject", "time_range", b"time_range", "top", b"top"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__inverse_temperature: _TypeAlias = _typing.Literal["inverse_temperature"]  # noqa: Y015
     _WhichOneofArgType__inverse_temperature: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature"]  # noqa: Y015
@@ -1956,6 +2268,7 @@ class Sighting(_message.Message):
     NOVELTY_THRESHOLD_FIELD_NUMBER: _builtins.int
     LARGEST_NOVELTY_FIELD_NUMBER: _builtins.int
     RESTATED_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     stream: _builtins.str
     """`memories/{memory}/streams/{stream}`"""
     exemplar: _builtins.str
@@ -1967,8 +2280,8 @@ class Sighting(_message.Message):
     clock: Global___CaptureClock.ValueType
     """Where its capture times come from."""
     novelty_threshold: _builtins.float
-    """The threshold that was in force. A sighting ends when the threshold changes, and, with clock SOURCE, where no frame
-    was captured for more than a minute.
+    """The threshold that was in force. A sighting ends when threshold or policy change, when a frame is WITHHELD, and, with
+    clock SOURCE, where no frame was captured for more than a minute.
     """
     largest_novelty: _builtins.float
     """The largest novelty, against its exemplar, among its frames: never above the threshold, unless `restated`."""
@@ -1984,6 +2297,10 @@ class Sighting(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """Capture time of its last frame."""
 
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The labels that its frames carried, in order. A sighting ends when they change."""
+
     def __init__(
         self,
         *,
@@ -1997,10 +2314,11 @@ class Sighting(_message.Message):
         novelty_threshold: _builtins.float = ...,
         largest_novelty: _builtins.float = ...,
         restated: _builtins.bool = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "end_time", b"end_time", "exemplar", b"exemplar", "frame_count", b"frame_count", "largest_novelty", b"largest_novelty", "novelty_threshold", b"novelty_threshold", "restated", b"restated", "session_id", b"session_id", "start_time", b"start_time", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "end_time", b"end_time", "exemplar", b"exemplar", "frame_count", b"frame_count", "labels", b"labels", "largest_novelty", b"largest_novelty", "novelty_threshold", b"novelty_threshold", "restated", b"restated", "session_id", b"session_id", "start_time", b"start_time", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2502,6 +2820,8 @@ class Exemplar(_message.Message):
     THUMBNAIL_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
     OWN_FRAME_FORGOTTEN_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`memories/{memory}/exemplars/{id}`; ids grow in the order in which exemplars were kept."""
     stream: _builtins.str
@@ -2538,6 +2858,14 @@ class Exemplar(_message.Message):
     def embedding(self) -> Global___Embedding:
         """Only if asked for."""
 
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The labels that its sightings carry, in order."""
+
+    @_builtins.property
+    def evidence(self) -> Global___Evidence:
+        """What part it had in answers; unset: none that is on record."""
+
     def __init__(
         self,
         *,
@@ -2554,14 +2882,255 @@ class Exemplar(_message.Message):
         thumbnail: _builtins.bytes = ...,
         embedding: Global___Embedding | None = ...,
         own_frame_forgotten: _builtins.bool = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        evidence: Global___Evidence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "embedding", b"embedding", "first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "embedding", b"embedding", "evidence", b"evidence", "first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "embedding", b"embedding", "first_time", b"first_time", "frame_count", b"frame_count", "last_time", b"last_time", "name", b"name", "own_frame_forgotten", b"own_frame_forgotten", "seq", b"seq", "session_id", b"session_id", "sighting_count", b"sighting_count", "stream", b"stream", "thumbnail", b"thumbnail", "total_duration_us", b"total_duration_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "embedding", b"embedding", "evidence", b"evidence", "first_time", b"first_time", "frame_count", b"frame_count", "labels", b"labels", "last_time", b"last_time", "name", b"name", "own_frame_forgotten", b"own_frame_forgotten", "seq", b"seq", "session_id", b"session_id", "sighting_count", b"sighting_count", "stream", b"stream", "thumbnail", b"thumbnail", "total_duration_us", b"total_duration_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Exemplar: _TypeAlias = Exemplar  # noqa: Y015
+
+@_typing.final
+class Evidence(_message.Message):
+    """The part that an exemplar had in answers: those in which it was among the exemplars told, with at least 1 % of the
+    attention. It is put on record within a minute; what a killed server had not yet put there is lost.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWER_COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_WEIGHT_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    answer_count: _builtins.int
+    """Answers."""
+    total_weight: _builtins.float
+    """Its shares of the attention, added up."""
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last part of one, by the server's clock."""
+
+    def __init__(
+        self,
+        *,
+        answer_count: _builtins.int = ...,
+        total_weight: _builtins.float = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_count", b"answer_count", "last_time", b"last_time", "total_weight", b"total_weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
+
+@_typing.final
+class EvaluateThresholdsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    TIME_RANGE_FIELD_NUMBER: _builtins.int
+    NOVELTY_THRESHOLDS_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    """`memories/{memory}`"""
+    stream: _builtins.str
+    """`memories/{memory}/streams/{stream}`: count the frames of this stream only. The threshold is taken to be in force for
+    all streams all the same. Empty: count all.
+    """
+    examples: _builtins.int
+    """Return up to so many frames just above, and as many just below each threshold; in [0, 10]."""
+    @_builtins.property
+    def time_range(self) -> Global___TimeRange:
+        """Count only frames captured in this range, to about 256 frames; unset: all."""
+
+    @_builtins.property
+    def novelty_thresholds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Each in (0, 2]; at most 64; empty: the standard ones, 0.02 to 0.6."""
+
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        stream: _builtins.str = ...,
+        time_range: Global___TimeRange | None = ...,
+        novelty_thresholds: _abc.Iterable[_builtins.float] | None = ...,
+        examples: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time_range", b"time_range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examples", b"examples", "memory", b"memory", "novelty_thresholds", b"novelty_thresholds", "stream", b"stream", "time_range", b"time_range"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluateThresholdsRequest: _TypeAlias = EvaluateThresholdsRequest  # noqa: Y015
+
+@_typing.final
+class EvaluateThresholdsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    FRAME_COUNT_FIELD_NUMBER: _builtins.int
+    MISSING_FRAME_COUNT_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    BYTES_PER_EXEMPLAR_FIELD_NUMBER: _builtins.int
+    HELD_COUNT_FIELD_NUMBER: _builtins.int
+    HELD_LIMIT_FIELD_NUMBER: _builtins.int
+    frame_count: _builtins.int
+    """Frames that the curve rests on."""
+    missing_frame_count: _builtins.int
+    """Frames of that stream and range that are not accounted for in the curve, since what the server held of them was lost."""
+    bytes_per_exemplar: _builtins.float
+    """Bytes on disk that an exemplar costs with its thumbnail and sightings, by the memory's latest."""
+    held_count: _builtins.int
+    """Embeddings that are held for curves, of at most `held_limit`; once it is reached, curves are estimates."""
+    held_limit: _builtins.int
+    """See `held_count`."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThresholdOutcome]:
+        """One for each threshold, in ascending order."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """Time of capture that these frames span; stretches of more than a minute without a frame do not count."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ThresholdOutcome] | None = ...,
+        frame_count: _builtins.int = ...,
+        missing_frame_count: _builtins.int = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        bytes_per_exemplar: _builtins.float = ...,
+        held_count: _builtins.int = ...,
+        held_limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_per_exemplar", b"bytes_per_exemplar", "duration", b"duration", "frame_count", b"frame_count", "held_count", b"held_count", "held_limit", b"held_limit", "missing_frame_count", b"missing_frame_count", "outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluateThresholdsResponse: _TypeAlias = EvaluateThresholdsResponse  # noqa: Y015
+
+@_typing.final
+class ThresholdOutcome(_message.Message):
+    """What would have been kept at a threshold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOVELTY_THRESHOLD_FIELD_NUMBER: _builtins.int
+    EXEMPLARS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    KEPT_SHARE_FIELD_NUMBER: _builtins.int
+    EXEMPLARS_PER_DAY_FIELD_NUMBER: _builtins.int
+    BYTES_PER_DAY_FIELD_NUMBER: _builtins.int
+    MEAN_DROPPED_NOVELTY_FIELD_NUMBER: _builtins.int
+    LARGEST_DROPPED_NOVELTY_FIELD_NUMBER: _builtins.int
+    JUST_ABOVE_FIELD_NUMBER: _builtins.int
+    JUST_BELOW_FIELD_NUMBER: _builtins.int
+    novelty_threshold: _builtins.float
+    """The threshold."""
+    exemplars: _builtins.float
+    """Exemplars that would have been kept; an estimate unless `error` is 0. Limits of the policy in force and hints are
+    left out of account; what it compares with is not.
+    """
+    error: _builtins.float
+    """How far `exemplars` may be off, as a share of it, about; 0: it was counted."""
+    kept_share: _builtins.float
+    """Exemplars as a share of the frames."""
+    exemplars_per_day: _builtins.float
+    """Exemplars a day of capture time; unset if the frames span no time."""
+    bytes_per_day: _builtins.float
+    """Bytes on disk a day of capture time; unset likewise."""
+    mean_dropped_novelty: _builtins.float
+    """Mean cosine distance of the frames not kept to what would stand for them."""
+    largest_dropped_novelty: _builtins.float
+    """The largest such distance."""
+    @_builtins.property
+    def just_above(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoveltyExample]:
+        """Frames whose novelty was just above it, nearest first: it would call them novel."""
+
+    @_builtins.property
+    def just_below(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoveltyExample]:
+        """Frames whose novelty was just at or below it, nearest first: it would call them repeats."""
+
+    def __init__(
+        self,
+        *,
+        novelty_threshold: _builtins.float = ...,
+        exemplars: _builtins.float = ...,
+        error: _builtins.float = ...,
+        kept_share: _builtins.float = ...,
+        exemplars_per_day: _builtins.float | None = ...,
+        bytes_per_day: _builtins.float | None = ...,
+        mean_dropped_novelty: _builtins.float = ...,
+        largest_dropped_novelty: _builtins.float = ...,
+        just_above: _abc.Iterable[Global___NoveltyExample] | None = ...,
+        just_below: _abc.Iterable[Global___NoveltyExample] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes_per_day", b"_bytes_per_day", "_exemplars_per_day", b"_exemplars_per_day", "bytes_per_day", b"bytes_per_day", "exemplars_per_day", b"exemplars_per_day"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes_per_day", b"_bytes_per_day", "_exemplars_per_day", b"_exemplars_per_day", "bytes_per_day", b"bytes_per_day", "error", b"error", "exemplars", b"exemplars", "exemplars_per_day", b"exemplars_per_day", "just_above", b"just_above", "just_below", b"just_below", "kept_share", b"kept_share", "largest_dropped_novelty", b"largest_dropped_novelty", "mean_dropped_novelty", b"mean_dropped_novelty", "novelty_threshold", b"novelty_threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bytes_per_day: _TypeAlias = _typing.Literal["bytes_per_day"]  # noqa: Y015
+    _WhichOneofArgType__bytes_per_day: _TypeAlias = _typing.Literal["_bytes_per_day", b"_bytes_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__exemplars_per_day: _TypeAlias = _typing.Literal["exemplars_per_day"]  # noqa: Y015
+    _WhichOneofArgType__exemplars_per_day: _TypeAlias = _typing.Literal["_exemplars_per_day", b"_exemplars_per_day"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_per_day) -> _WhichOneofReturnType__bytes_per_day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exemplars_per_day) -> _WhichOneofReturnType__exemplars_per_day | None: ...
+
+Global___ThresholdOutcome: _TypeAlias = ThresholdOutcome  # noqa: Y015
+
+@_typing.final
+class NoveltyExample(_message.Message):
+    """A frame and the exemplar it was compared with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOVELTY_FIELD_NUMBER: _builtins.int
+    EXEMPLAR_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    CAPTURE_TIME_FIELD_NUMBER: _builtins.int
+    THUMBNAIL_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    novelty: _builtins.float
+    """Cosine distance of the two."""
+    exemplar: _builtins.str
+    """`memories/{memory}/exemplars/{id}`: what the frame was compared with."""
+    stream: _builtins.str
+    """`memories/{memory}/streams/{stream}`"""
+    thumbnail: _builtins.bytes
+    """A JPEG of the frame whose longer side is at most 320 pixels."""
+    kept: _builtins.bool
+    """The frame was kept, when it came."""
+    @_builtins.property
+    def capture_time(self) -> _timestamp_pb2.Timestamp:
+        """Capture time of the frame."""
+
+    def __init__(
+        self,
+        *,
+        novelty: _builtins.float = ...,
+        exemplar: _builtins.str = ...,
+        stream: _builtins.str = ...,
+        capture_time: _timestamp_pb2.Timestamp | None = ...,
+        thumbnail: _builtins.bytes = ...,
+        kept: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "exemplar", b"exemplar", "kept", b"kept", "novelty", b"novelty", "stream", b"stream", "thumbnail", b"thumbnail"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoveltyExample: _TypeAlias = NoveltyExample  # noqa: Y015
 
 @_typing.final
 class ListExemplarsRequest(_message.Message):

@@ -139,6 +139,11 @@ class VideoMemoryServiceStub:
                 request_serializer=framekeep_dot_v1_dot_video__memory__pb2.GetExemplarRequest.SerializeToString,
                 response_deserializer=framekeep_dot_v1_dot_video__memory__pb2.Exemplar.FromString,
                 _registered_method=True)
+        self.EvaluateThresholds = channel.unary_unary(
+                '/framekeep.v1.VideoMemoryService/EvaluateThresholds',
+                request_serializer=framekeep_dot_v1_dot_video__memory__pb2.EvaluateThresholdsRequest.SerializeToString,
+                response_deserializer=framekeep_dot_v1_dot_video__memory__pb2.EvaluateThresholdsResponse.FromString,
+                _registered_method=True)
         self.GetTimeline = channel.unary_unary(
                 '/framekeep.v1.VideoMemoryService/GetTimeline',
                 request_serializer=framekeep_dot_v1_dot_video__memory__pb2.GetTimelineRequest.SerializeToString,
@@ -179,10 +184,11 @@ class VideoMemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateMemory(self, request, context):
-        """Changes the fields named in `update_mask`: `novelty_threshold`, `retention`, or both. The first frame decided after
-        the answer obeys the threshold; the retention is as told at `Retention`. What changed is on disk when the answer
-        arrives. ABORTED if `memory.etag` is set and is not the current one, so that nothing was changed: get the memory
-        again. After UNAVAILABLE (STORE_UNAVAILABLE) one of two fields may have changed.
+        """Changes the fields named in `update_mask`: any of `novelty_threshold`, `keeping` and `retention`. The first frame
+        decided after the answer obeys threshold and keeping, and its verdict names their record; the retention is as told
+        at `Retention`. What changed is on disk when the answer arrives. ABORTED if `memory.etag` is set and is not the
+        current one, so that nothing was changed: get the memory again. After UNAVAILABLE (STORE_UNAVAILABLE) some of the
+        fields may have changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -300,9 +306,9 @@ class VideoMemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateStream(self, request, context):
-        """Changes the fields named in `update_mask`; only `novelty_threshold` can change, and naming it while it is unset
-        returns the stream to the threshold of the memory. The first frame decided after the answer obeys it.
-        ABORTED if `stream.etag` is set and is not the current one.
+        """Changes the fields named in `update_mask`: `novelty_threshold`, `keeping`, or both in one step; naming one while it
+        is unset returns the stream to that of the memory. The first frame decided after the answer obeys, and its verdict
+        names the record of the change. ABORTED if `stream.etag` is set and is not the current one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -386,6 +392,18 @@ class VideoMemoryServiceServicer:
 
     def GetExemplar(self, request, context):
         """NOT_FOUND if there is no such exemplar.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EvaluateThresholds(self, request, context):
+        """What the memory would have kept of what it was shown, had another threshold been in force from the start: a curve
+        over thresholds, without encoding anything again. It rests on a bounded number of embeddings, of kept and dropped
+        frames alike, that the server holds beside the memory; each outcome states how far it may be off. A server that was
+        killed may have lost what it held of the last frames; imported memories begin with nothing.
+
+        NOT_FOUND if there is no such memory or stream; INVALID_ARGUMENT for a threshold outside (0, 2], or too many.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -505,6 +523,11 @@ def add_VideoMemoryServiceServicer_to_server(servicer, server):
                     servicer.GetExemplar,
                     request_deserializer=framekeep_dot_v1_dot_video__memory__pb2.GetExemplarRequest.FromString,
                     response_serializer=framekeep_dot_v1_dot_video__memory__pb2.Exemplar.SerializeToString,
+            ),
+            'EvaluateThresholds': grpc.unary_unary_rpc_method_handler(
+                    servicer.EvaluateThresholds,
+                    request_deserializer=framekeep_dot_v1_dot_video__memory__pb2.EvaluateThresholdsRequest.FromString,
+                    response_serializer=framekeep_dot_v1_dot_video__memory__pb2.EvaluateThresholdsResponse.SerializeToString,
             ),
             'GetTimeline': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTimeline,
@@ -1079,6 +1102,33 @@ class VideoMemoryService:
             '/framekeep.v1.VideoMemoryService/GetExemplar',
             framekeep_dot_v1_dot_video__memory__pb2.GetExemplarRequest.SerializeToString,
             framekeep_dot_v1_dot_video__memory__pb2.Exemplar.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EvaluateThresholds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/framekeep.v1.VideoMemoryService/EvaluateThresholds',
+            framekeep_dot_v1_dot_video__memory__pb2.EvaluateThresholdsRequest.SerializeToString,
+            framekeep_dot_v1_dot_video__memory__pb2.EvaluateThresholdsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,10 +61,11 @@ class VideoMemoryServiceStub:
     ListMemories: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.ListMemoriesRequest, _video_memory_pb2.ListMemoriesResponse]
     """All memories, ordered by name."""
     UpdateMemory: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.UpdateMemoryRequest, _video_memory_pb2.Memory]
-    """Changes the fields named in `update_mask`: `novelty_threshold`, `retention`, or both. The first frame decided after
-    the answer obeys the threshold; the retention is as told at `Retention`. What changed is on disk when the answer
-    arrives. ABORTED if `memory.etag` is set and is not the current one, so that nothing was changed: get the memory
-    again. After UNAVAILABLE (STORE_UNAVAILABLE) one of two fields may have changed.
+    """Changes the fields named in `update_mask`: any of `novelty_threshold`, `keeping` and `retention`. The first frame
+    decided after the answer obeys threshold and keeping, and its verdict names their record; the retention is as told
+    at `Retention`. What changed is on disk when the answer arrives. ABORTED if `memory.etag` is set and is not the
+    current one, so that nothing was changed: get the memory again. After UNAVAILABLE (STORE_UNAVAILABLE) some of the
+    fields may have changed.
     """
     DeleteMemory: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.DeleteMemoryRequest, _video_memory_pb2.DeleteMemoryResponse]
     """Deletes a memory with all it holds, for good. Sessions that are writing to it end with NOT_FOUND."""
@@ -143,9 +144,9 @@ class VideoMemoryServiceStub:
     ListStreams: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.ListStreamsRequest, _video_memory_pb2.ListStreamsResponse]
     """All streams of a memory, ordered by name."""
     UpdateStream: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.UpdateStreamRequest, _video_memory_pb2.Stream]
-    """Changes the fields named in `update_mask`; only `novelty_threshold` can change, and naming it while it is unset
-    returns the stream to the threshold of the memory. The first frame decided after the answer obeys it.
-    ABORTED if `stream.etag` is set and is not the current one.
+    """Changes the fields named in `update_mask`: `novelty_threshold`, `keeping`, or both in one step; naming one while it
+    is unset returns the stream to that of the memory. The first frame decided after the answer obeys, and its verdict
+    names the record of the change. ABORTED if `stream.etag` is set and is not the current one.
     """
     Ingest: _grpc.StreamStreamMultiCallable[_video_memory_pb2.IngestRequest, _video_memory_pb2.IngestResponse]
     """Takes the frames of one session and answers with one verdict a frame, in order of `seq`.
@@ -200,6 +201,14 @@ class VideoMemoryServiceStub:
     """
     GetExemplar: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.GetExemplarRequest, _video_memory_pb2.Exemplar]
     """NOT_FOUND if there is no such exemplar."""
+    EvaluateThresholds: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.EvaluateThresholdsRequest, _video_memory_pb2.EvaluateThresholdsResponse]
+    """What the memory would have kept of what it was shown, had another threshold been in force from the start: a curve
+    over thresholds, without encoding anything again. It rests on a bounded number of embeddings, of kept and dropped
+    frames alike, that the server holds beside the memory; each outcome states how far it may be off. A server that was
+    killed may have lost what it held of the last frames; imported memories begin with nothing.
+
+    NOT_FOUND if there is no such memory or stream; INVALID_ARGUMENT for a threshold outside (0, 2], or too many.
+    """
     GetTimeline: _grpc.UnaryUnaryMultiCallable[_video_memory_pb2.GetTimelineRequest, _video_memory_pb2.GetTimelineResponse]
     """What a stream showed, as sightings in order of their start."""
 
@@ -217,10 +226,11 @@ class VideoMemoryServiceAsyncStub(VideoMemoryServiceStub):
     ListMemories: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.ListMemoriesRequest, _video_memory_pb2.ListMemoriesResponse]  # type: ignore[assignment]
     """All memories, ordered by name."""
     UpdateMemory: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.UpdateMemoryRequest, _video_memory_pb2.Memory]  # type: ignore[assignment]
-    """Changes the fields named in `update_mask`: `novelty_threshold`, `retention`, or both. The first frame decided after
-    the answer obeys the threshold; the retention is as told at `Retention`. What changed is on disk when the answer
-    arrives. ABORTED if `memory.etag` is set and is not the current one, so that nothing was changed: get the memory
-    again. After UNAVAILABLE (STORE_UNAVAILABLE) one of two fields may have changed.
+    """Changes the fields named in `update_mask`: any of `novelty_threshold`, `keeping` and `retention`. The first frame
+    decided after the answer obeys threshold and keeping, and its verdict names their record; the retention is as told
+    at `Retention`. What changed is on disk when the answer arrives. ABORTED if `memory.etag` is set and is not the
+    current one, so that nothing was changed: get the memory again. After UNAVAILABLE (STORE_UNAVAILABLE) some of the
+    fields may have changed.
     """
     DeleteMemory: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.DeleteMemoryRequest, _video_memory_pb2.DeleteMemoryResponse]  # type: ignore[assignment]
     """Deletes a memory with all it holds, for good. Sessions that are writing to it end with NOT_FOUND."""
@@ -299,9 +309,9 @@ class VideoMemoryServiceAsyncStub(VideoMemoryServiceStub):
     ListStreams: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.ListStreamsRequest, _video_memory_pb2.ListStreamsResponse]  # type: ignore[assignment]
     """All streams of a memory, ordered by name."""
     UpdateStream: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.UpdateStreamRequest, _video_memory_pb2.Stream]  # type: ignore[assignment]
-    """Changes the fields named in `update_mask`; only `novelty_threshold` can change, and naming it while it is unset
-    returns the stream to the threshold of the memory. The first frame decided after the answer obeys it.
-    ABORTED if `stream.etag` is set and is not the current one.
+    """Changes the fields named in `update_mask`: `novelty_threshold`, `keeping`, or both in one step; naming one while it
+    is unset returns the stream to that of the memory. The first frame decided after the answer obeys, and its verdict
+    names the record of the change. ABORTED if `stream.etag` is set and is not the current one.
     """
     Ingest: _aio.StreamStreamMultiCallable[_video_memory_pb2.IngestRequest, _video_memory_pb2.IngestResponse]  # type: ignore[assignment]
     """Takes the frames of one session and answers with one verdict a frame, in order of `seq`.
@@ -356,6 +366,14 @@ class VideoMemoryServiceAsyncStub(VideoMemoryServiceStub):
     """
     GetExemplar: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.GetExemplarRequest, _video_memory_pb2.Exemplar]  # type: ignore[assignment]
     """NOT_FOUND if there is no such exemplar."""
+    EvaluateThresholds: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.EvaluateThresholdsRequest, _video_memory_pb2.EvaluateThresholdsResponse]  # type: ignore[assignment]
+    """What the memory would have kept of what it was shown, had another threshold been in force from the start: a curve
+    over thresholds, without encoding anything again. It rests on a bounded number of embeddings, of kept and dropped
+    frames alike, that the server holds beside the memory; each outcome states how far it may be off. A server that was
+    killed may have lost what it held of the last frames; imported memories begin with nothing.
+
+    NOT_FOUND if there is no such memory or stream; INVALID_ARGUMENT for a threshold outside (0, 2], or too many.
+    """
     GetTimeline: _aio.UnaryUnaryMultiCallable[_video_memory_pb2.GetTimelineRequest, _video_memory_pb2.GetTimelineResponse]  # type: ignore[assignment]
     """What a stream showed, as sightings in order of their start."""
 
@@ -400,10 +418,11 @@ class VideoMemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _video_memory_pb2.UpdateMemoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_video_memory_pb2.Memory, _abc.Awaitable[_video_memory_pb2.Memory]]:
-        """Changes the fields named in `update_mask`: `novelty_threshold`, `retention`, or both. The first frame decided after
-        the answer obeys the threshold; the retention is as told at `Retention`. What changed is on disk when the answer
-        arrives. ABORTED if `memory.etag` is set and is not the current one, so that nothing was changed: get the memory
-        again. After UNAVAILABLE (STORE_UNAVAILABLE) one of two fields may have changed.
+        """Changes the fields named in `update_mask`: any of `novelty_threshold`, `keeping` and `retention`. The first frame
+        decided after the answer obeys threshold and keeping, and its verdict names their record; the retention is as told
+        at `Retention`. What changed is on disk when the answer arrives. ABORTED if `memory.etag` is set and is not the
+        current one, so that nothing was changed: get the memory again. After UNAVAILABLE (STORE_UNAVAILABLE) some of the
+        fields may have changed.
         """
 
     @_abc_1.abstractmethod
@@ -536,9 +555,9 @@ class VideoMemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _video_memory_pb2.UpdateStreamRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_video_memory_pb2.Stream, _abc.Awaitable[_video_memory_pb2.Stream]]:
-        """Changes the fields named in `update_mask`; only `novelty_threshold` can change, and naming it while it is unset
-        returns the stream to the threshold of the memory. The first frame decided after the answer obeys it.
-        ABORTED if `stream.etag` is set and is not the current one.
+        """Changes the fields named in `update_mask`: `novelty_threshold`, `keeping`, or both in one step; naming one while it
+        is unset returns the stream to that of the memory. The first frame decided after the answer obeys, and its verdict
+        names the record of the change. ABORTED if `stream.etag` is set and is not the current one.
         """
 
     @_abc_1.abstractmethod
@@ -635,6 +654,20 @@ class VideoMemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_video_memory_pb2.Exemplar, _abc.Awaitable[_video_memory_pb2.Exemplar]]:
         """NOT_FOUND if there is no such exemplar."""
+
+    @_abc_1.abstractmethod
+    def EvaluateThresholds(
+        self,
+        request: _video_memory_pb2.EvaluateThresholdsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_video_memory_pb2.EvaluateThresholdsResponse, _abc.Awaitable[_video_memory_pb2.EvaluateThresholdsResponse]]:
+        """What the memory would have kept of what it was shown, had another threshold been in force from the start: a curve
+        over thresholds, without encoding anything again. It rests on a bounded number of embeddings, of kept and dropped
+        frames alike, that the server holds beside the memory; each outcome states how far it may be off. A server that was
+        killed may have lost what it held of the last frames; imported memories begin with nothing.
+
+        NOT_FOUND if there is no such memory or stream; INVALID_ARGUMENT for a threshold outside (0, 2], or too many.
+        """
 
     @_abc_1.abstractmethod
     def GetTimeline(

@@ -1,0 +1,16 @@
+"""Verdicts in brief, so that what became of many frames can be read in one line."""
+
+from memory_store.records import Novel, Repeat, Verdict, Withheld
+
+
+def brief(verdict: Verdict) -> object:
+    """Give the exemplar of a repeat, minus that of a novel frame, why a frame was withheld, or whatever else it was."""
+    match verdict.outcome:
+        case Novel(exemplar_id):
+            return -exemplar_id
+        case Repeat(exemplar_id):
+            return exemplar_id
+        case Withheld(reason):
+            return reason
+        case other:
+            return other
