@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmarks.figures import Figures, folder_bytes, own_memory_bytes, quantile_ms
 from benchmarks.growth import STRIDE_FRAMES, Rows, Vectors
@@ -160,6 +161,7 @@ def main() -> None:
 @click.argument("threshold", type=float)
 def fill(stream: Path, folder: Path, exemplars: int, threshold: float) -> None:
     """Fill a memory in FOLDER from the frames in STREAM, and look for frames in it."""
+    threadpool_limits(1, user_api="blas")  # as in the server
     about = json.loads((stream / "about.json").read_text())
     dimension = about["dimension"]
     frames, held_out = (Rows(stream / name, dimension) for name in ("frames.f16", "held_out.f16"))

@@ -339,6 +339,17 @@ class Forest:
             self._generation,
         )
 
+    def facts(self, stream_id: int | None) -> StayFacts:
+        """Tell what is known of the stays of a stream, or of all, but for their means, which are most of the work."""
+        closed = self.closed()
+        tables = closed.tables
+        if stream_id is not None:
+            of_stream = closed.blocks.chosen(closed.blocks.column("stream_id") == stream_id)
+            tables = (closed.facts_of(of_stream.rows()).table,)
+        blocks = self._open.values() if stream_id is None else [self._open.get(stream_id, [])]
+        opened = np.array([stay.facts() for block in blocks for stay in block], np.int64).reshape(-1, len(_FIELDS))
+        return StayFacts(np.concatenate([*tables, opened]))
+
     def snapshot(self) -> Snapshot:
         """Take the stays as they are now. What is returned does not change any more."""
         opened = [stay for block in self._open.values() for stay in block]

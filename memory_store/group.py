@@ -3,7 +3,7 @@
 The state of the memory is only read here. If the commit fails, the group is dropped and nothing has happened.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -39,6 +39,10 @@ LONGEST_GAP_US = 60_000_000
 """A sighting does not span more time without a frame: what was on screen then is not known."""
 
 
+_STRETCHES = 4
+"""Stretches of time, the latest read, in which it is known when exemplars of a stream were captured: now, and in what
+comes late."""
+
 LONGEST_SIGHTING_FRAMES = 32_768
 """A sighting that goes on longer is followed by another, so that what cuts one has so many frames to look at."""
 
@@ -72,8 +76,8 @@ class StreamState:
     """Sightings it has."""
     longest_us: int = 0
     """No sighting of it is longer; those around a time are found by it."""
-    kept: KeptTimes = field(default_factory=KeptTimes)
-    """When its latest exemplars were captured."""
+    kept: tuple[KeptTimes, ...] = ()
+    """When exemplars of it were captured, in the stretches that limits asked about lately."""
     control: Control | None = None
     """Holds it to its budget; None if it has none."""
 
@@ -195,6 +199,7 @@ class Group:
         frame: Encoded,
         stored: Callable[[int], Embedding],
         look: Callable[[Embedding, int], Neighbour | None],
+        kept: Callable[[StreamState, int, int], Sequence[tuple[int, int]]],
     ) -> Verdict:
         """Decide on an encoded frame, and count it.
 
@@ -203,6 +208,7 @@ class Group:
             stored: gives the embedding of an exemplar, this group's included.
             look: finds the nearest exemplar of those that a frame of a capture time is compared with, this group's
                 included.
+            kept: reads capture time and priority of a stream's exemplars between two times, this group's left out.
 
         Raises:
             SequenceGap: it is not the next one of its session.
@@ -221,7 +227,12 @@ class Group:
             current = Neighbour(current_id, distance(frame.embedding, stored(current_id)))
         decision = decide(current, lambda: look(frame.embedding, capture_us), policy.threshold)
 
-        outcome = self._outcome(frame, decision, keeping, stream, capture_us)
+        def limit() -> WithheldReason | None:
+            if not keeping.is_limited:
+                return None
+            return self._kept_around(stream, keeping, capture_us, kept).limit(keeping, capture_us, frame.hint.priority)
+
+        outcome = self._outcome(frame, decision, limit, capture_us)
         by_hint = False
         match outcome:
             case Novel(exemplar_id, _, by_hint):
@@ -246,22 +257,41 @@ class Group:
         self._keep_to_budget(stream, keeping, policy, capture_us, kept=kind is FrameKind.NOVEL)
         return Verdict(frame.seq, outcome, policy.revision, capture_us, repaired)
 
+    def _kept_around(
+        self,
+        stream: StreamState,
+        keeping: Keeping,
+        capture_us: int,
+        read: Callable[[StreamState, int, int], Sequence[tuple[int, int]]],
+    ) -> KeptTimes:
+        """Know when exemplars of a stream were captured, around a frame."""
+        for known in stream.kept:
+            if known.covers(keeping, capture_us):
+                return known
+        stretch = KeptTimes.stretch_around(keeping, capture_us)
+        found = KeptTimes(*stretch, tuple(sorted(read(stream, *stretch))))
+        for exemplar in self.exemplars.values():
+            if self.sessions[exemplar.session_id].stream_id == stream.id:
+                found = found.with_one(exemplar.capture_us, exemplar.priority)
+        stream.kept = (*stream.kept[1 - _STRETCHES :], found)
+        return found
+
     def _outcome(
-        self, frame: Encoded, decision: Decision, keeping: Keeping, stream: StreamState, capture_us: int
+        self, frame: Encoded, decision: Decision, limit_of: Callable[[], WithheldReason | None], capture_us: int
     ) -> Novel | Repeat | Withheld:
         """Let limits and hints have their say."""
         keep, match = frame.hint.keep, decision.stands_for_it
         if match is not None and keep is not Keep.ALWAYS:
             return Repeat(match.exemplar_id, match.novelty)
         novelty = None if decision.nearest is None else decision.nearest.novelty
-        limit = None if match is not None else stream.kept.limit(keeping, capture_us, frame.hint.priority)
+        limit = None if match is not None else limit_of()
         if keep is Keep.NEVER:
             return Withheld(WithheldReason.HINT, novelty, by_hint=limit is None)
         if limit is not None and keep is not Keep.ALWAYS:
             return Withheld(limit, novelty)
         exemplar_id = self._keep(frame, capture_us)
-        # Without limits nobody asks for it, and it would grow for ever.
-        stream.kept = stream.kept.with_one(capture_us, frame.hint.priority) if keeping.is_limited else KeptTimes()
+        stream = self.streams[self.sessions[frame.session_id].stream_id]
+        stream.kept = tuple(known.with_one(capture_us, frame.hint.priority) for known in stream.kept)
         return Novel(exemplar_id, novelty, by_hint=match is not None or limit is not None)
 
     def _keep(self, frame: Encoded, capture_us: int) -> int:

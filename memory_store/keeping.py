@@ -102,8 +102,11 @@ class Keeping:
         """Read it as it stands in the journal.
 
         Raises:
-            ValueError, TypeError, InvalidPolicy: it is not what was written.
+            ValueError: it is not what was written.
         """
-        fields = json.loads(text)
-        budget = fields.pop("budget")
-        return Keeping(**fields, budget=None if budget is None else Budget(**budget))
+        try:
+            fields = dict(json.loads(text))
+            budget = fields.pop("budget")
+            return Keeping(**fields, budget=None if budget is None else Budget(**budget))
+        except (LookupError, TypeError, RecursionError, InvalidPolicy) as error:
+            raise ValueError(f"expected a policy of keeping, got {text[:100]!r}: {error}") from error

@@ -1,56 +1,58 @@
-"""When a stream's latest exemplars were captured, and what its limits say of one more. Pure."""
+"""When a stream's exemplars were captured, around some frame, and what its limits say of one more. Pure."""
 
 from bisect import bisect_left, insort
 from dataclasses import dataclass
 
 from memory_store.keeping import Keeping
 from memory_store.records import WithheldReason
-from memory_store.scope import LATEST_US
 
 _MINUTE_US = 60_000_000
+
+_BACK_US, _AHEAD_US = _MINUTE_US, 10 * _MINUTE_US
+"""So much farther than limits look back and ahead a stretch reaches, so that it is seldom read again."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptTimes:
-    """Capture times of a stream's exemplars from a time on."""
+    """Capture times of a stream's exemplars in a stretch of time."""
 
-    since_us: int = LATEST_US
-    """Those captured earlier are not known here."""
+    first_us: int
+    """Begin of the stretch, included."""
+
+    last_us: int
+    """End of the stretch, included."""
 
     kept: tuple[tuple[int, int], ...] = ()
     """Capture time and priority of each, in order of time."""
 
     @staticmethod
-    def reach_us(keeping: Keeping) -> int:
-        """Tell how far before a frame its limits look back."""
-        minute_us = 0 if keeping.max_per_minute is None else _MINUTE_US
-        return max(minute_us, keeping.min_interval_us or 0)
+    def stretch_around(keeping: Keeping, capture_us: int) -> tuple[int, int]:
+        """Choose the stretch to be read for a frame, first and last."""
+        reach_us = _reach_us(keeping)
+        return capture_us - reach_us - _BACK_US, capture_us + reach_us + _AHEAD_US
+
+    def covers(self, keeping: Keeping, capture_us: int) -> bool:
+        """Tell whether all is known that the limits ask about a frame."""
+        reach_us = _reach_us(keeping)
+        return self.first_us <= capture_us - reach_us and capture_us + reach_us <= self.last_us
 
     def with_one(self, capture_us: int, priority: int) -> "KeptTimes":
-        """Add an exemplar."""
-        if capture_us < self.since_us:
-            return self  # it will be read if it ever counts
+        """Add an exemplar, if it is in the stretch."""
+        if not self.first_us <= capture_us <= self.last_us:
+            return self
         kept = list(self.kept)
         insort(kept, (capture_us, priority))
-        return KeptTimes(self.since_us, tuple(kept))
-
-    def trimmed(self, since_us: int) -> "KeptTimes":
-        """Let go of what was captured before a time."""
-        if since_us <= self.since_us:
-            return self
-        return KeptTimes(since_us, self.kept[bisect_left(self.kept, (since_us, 0)) :])
+        return KeptTimes(self.first_us, self.last_us, tuple(kept))
 
     def limit(self, keeping: Keeping, capture_us: int, priority: int) -> WithheldReason | None:
         """Tell which limit stands against an exemplar more; None if none does.
 
         Args:
             keeping: the policy.
-            capture_us: when it was captured; it may be earlier than others.
+            capture_us: when it was captured, which the stretch must cover; it may be earlier than others.
             priority: only exemplars of this one or a higher one count.
         """
-        if not keeping.is_limited:
-            return None
-        reach_us = self.reach_us(keeping)
+        reach_us = _reach_us(keeping)
         first = bisect_left(self.kept, (capture_us - reach_us, 0))
         end = bisect_left(self.kept, (capture_us + reach_us + 1, 0))
         times = [time_us for time_us, other in self.kept[first:end] if other >= priority]
@@ -65,3 +67,9 @@ class KeptTimes:
                 if bisect_left(times, begin_us + _MINUTE_US) - bisect_left(times, begin_us) >= most:
                     return WithheldReason.MINUTE
         return None
+
+
+def _reach_us(keeping: Keeping) -> int:
+    """Tell how far before and after a frame its limits look."""
+    minute_us = 0 if keeping.max_per_minute is None else _MINUTE_US
+    return max(minute_us, keeping.min_interval_us or 0)

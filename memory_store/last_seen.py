@@ -4,14 +4,11 @@ Made from the stays when a policy first asks for it, and kept up as frames come 
 """
 
 from collections.abc import Set
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memory_store.forest import StayFacts
-
-_NEVER = np.iinfo(np.int64).min
 
 
 def ids_below(exemplar_id: int) -> NDArray[np.uint8]:
@@ -19,38 +16,38 @@ def ids_below(exemplar_id: int) -> NDArray[np.uint8]:
     return np.packbits(np.ones(exemplar_id, np.bool_), bitorder="little")
 
 
-@dataclass(slots=True)
 class LastSeen:
-    """When each exemplar was seen last, by one stream or by any."""
+    """When exemplars were seen last, by one stream or by any."""
 
-    times_us: NDArray[np.int64] = field(default_factory=lambda: np.full(1024, _NEVER))
-    """Latest capture time by exemplar id, the smallest number where it was not seen: int64, longer than the last id."""
-
-    @staticmethod
-    def of(facts: StayFacts, stream_id: int | None) -> "LastSeen":
-        """Take it from the stays of a stream, or of all."""
-        ids, last_us = facts.column("exemplar_id"), facts.column("last_us")
-        if stream_id is not None:
-            of_stream = facts.column("stream_id") == stream_id
-            ids, last_us = ids[of_stream], last_us[of_stream]
-        seen = LastSeen()
-        if len(ids):
-            seen._reach(int(ids.max()))
-            np.maximum.at(seen.times_us, ids, last_us)
-        return seen
+    def __init__(self, facts: StayFacts) -> None:
+        """Take it from stays."""
+        ids, of_stay = np.unique(facts.column("exemplar_id"), return_inverse=True)
+        times_us = np.full(len(ids), np.iinfo(np.int64).min)
+        np.maximum.at(times_us, of_stay.reshape(-1), facts.column("last_us"))
+        self._number = len(ids)
+        self._ids = ids  # ascending, and room behind them; most streams have shown few of all exemplars
+        self._times_us = times_us
 
     def note(self, exemplar_id: int, time_us: int) -> None:
         """Take note of a sighting."""
-        self._reach(exemplar_id)
-        self.times_us[exemplar_id] = max(int(self.times_us[exemplar_id]), time_us)
+        number = self._number
+        place = int(np.searchsorted(self._ids[:number], exemplar_id))
+        if place < number and self._ids[place] == exemplar_id:
+            self._times_us[place] = max(int(self._times_us[place]), time_us)
+            return
+        if number == len(self._ids):
+            self._ids, self._times_us = (np.resize(array, 2 * number + 16) for array in (self._ids, self._times_us))
+        for array, value in ((self._ids, exemplar_id), (self._times_us, time_us)):
+            array[place + 1 : number + 1] = array[
+                place:number
+            ]  # nothing, unless another stream was the first to show it
+            array[place] = value
+        self._number += 1
 
     def since(self, time_us: int, also: Set[int]) -> NDArray[np.uint8]:
         """Choose the exemplars seen at a time or later, and some more: a bit for each id, the lowest first."""
-        chosen = np.zeros(max(len(self.times_us), max(also, default=0) + 1), np.bool_)
-        chosen[: len(self.times_us)] = self.times_us >= time_us
+        ids = self._ids[: self._number][self._times_us[: self._number] >= time_us]
+        chosen = np.zeros(max(int(ids[-1]) if len(ids) else 0, max(also, default=0)) + 1, np.bool_)
+        chosen[ids] = True
         chosen[list(also)] = True
         return np.packbits(chosen, bitorder="little")
-
-    def _reach(self, exemplar_id: int) -> None:
-        while exemplar_id >= len(self.times_us):
-            self.times_us = np.concatenate([self.times_us, np.full(len(self.times_us), _NEVER)])

@@ -78,28 +78,43 @@ def policies_of(connection: sqlite3.Connection) -> list[PolicyRecord]:
     """Read the records of what was put in force, oldest first.
 
     Raises:
-        ValueError, TypeError, InvalidPolicy: one of them is not what was written.
+        ValueError: one of them is not what was written.
     """
-    rows = connection.execute(
+    keepings: dict[str | None, Keeping | None] = {
+        None: None
+    }  # each move of a threshold by a budget names its own again
+    records = []
+    for revision, stream_id, threshold, keeping in connection.execute(
         "SELECT revision, stream_id, threshold, keeping FROM policies ORDER BY revision"
-    ).fetchall()
-    return [
-        PolicyRecord(revision, stream_id, threshold, None if keeping is None else Keeping.from_json(keeping))
-        for revision, stream_id, threshold, keeping in rows
-    ]
+    ):
+        if keeping not in keepings:
+            keepings[keeping] = Keeping.from_json(keeping)
+        records.append(PolicyRecord(revision, stream_id, threshold, keepings[keeping]))
+    return records
 
 
-def kept_of(connection: sqlite3.Connection, stream_id: int, since_us: int) -> list[tuple[int, int, int]]:
-    """Read when a stream's exemplars were captured, from a time on, with their priorities and ids; in order of time.
+def kept_of(
+    connection: sqlite3.Connection, stream_id: int, earliest_us: int, first_us: int, last_us: int
+) -> list[tuple[int, int]]:
+    """Read when a stream's exemplars were captured, between two times, with their priorities.
 
     Those whose own frame was forgotten do not count: what they are known by is a frame that was a repeat.
+
+    Args:
+        connection: the journal.
+        stream_id: the stream.
+        earliest_us: no sighting of it began before this that was there at `first_us`.
+        first_us: included.
+        last_us: included.
     """
-    return connection.execute(
-        "SELECT DISTINCT e.capture_us, e.priority, e.id FROM sightings g JOIN exemplars e ON e.id = g.exemplar_id"
+    rows = connection.execute(
+        "SELECT DISTINCT e.id, e.capture_us, e.priority FROM sightings g JOIN exemplars e ON e.id = g.exemplar_id"
         " JOIN sessions n ON n.id = e.session_id AND n.stream_id = g.stream_id"
-        " WHERE g.stream_id = ? AND g.end_us >= ? AND e.capture_us >= ? AND NOT e.recentred ORDER BY e.capture_us",
-        (stream_id, since_us, since_us),
-    ).fetchall()
+        " WHERE g.stream_id = ? AND g.start_us BETWEEN ? AND ? AND g.end_us >= ?"
+        " AND e.capture_us BETWEEN ? AND ? AND NOT e.recentred",
+        (stream_id, earliest_us, last_us, first_us, first_us, last_us),
+    )
+    return [(capture_us, priority) for _, capture_us, priority in rows]
 
 
 def withheld_extent(connection: sqlite3.Connection) -> tuple[int | None, int | None]:

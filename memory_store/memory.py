@@ -9,75 +9,50 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from memory_store import loading
-from memory_store.budget import BudgetState, Control
+from memory_store.budget import BudgetState
 from memory_store.change import Change
 from memory_store.config import MemoryStoreConfig, check_threshold
+from memory_store.curves import Curves
 from memory_store.errors import (
-    EmbeddingError,
     ExemplarNotFound,
     MemoryStoreError,
-    PolicyChanged,
     SessionMismatch,
     StoreUnavailable,
-    StreamExists,
-    StreamNotFound,
-    TooManyStreams,
 )
-from memory_store.examples import Example, examples_around
 from memory_store.facts import ExemplarFacts, MemoryFacts, ShownSighting, StreamFacts, ThresholdCurve
-from memory_store.group import Group, StreamState
+from memory_store.gate import Gate, check_embedding
+from memory_store.group import StreamState
 from memory_store.index import PROPOSALS
 from memory_store.index_upkeep import Workers
 from memory_store.journal import Journal, now_us, reading_errors
 from memory_store.keeping import Keeping
-from memory_store.kept_times import KeptTimes
-from memory_store.last_seen import ids_below
 from memory_store.lessons import Lessons
-from memory_store.looks import Looks, Restriction
-from memory_store.novelty import Neighbour, distance, nearest
-from memory_store.policies import UNCHANGED, PolicyRecord, Unchanged
+from memory_store.novelty import Neighbour, distance
+from memory_store.policies import UNCHANGED, Unchanged
 from memory_store.reading import Reading
 from memory_store.records import (
     Arrival,
     Clock,
     CompactedCounts,
     Embedding,
-    Encoded,
     ForgottenCounts,
     Policy,
     Retention,
     Session,
-    Unusable,
     Verdict,
 )
 from memory_store.removal import Removal
-from memory_store.scope import EARLIEST_US, Scope
-from memory_store.seen_frames import SeenFrame
+from memory_store.scope import Scope
 from memory_store.state import MemoryState
+from memory_store.streams import Streams
 from memory_store.tuning import Tuning
 from memory_store.view import View, view_of
 
 _LOG = logging.getLogger(__name__)
-
-_LENGTH_TOLERANCE = 1e-3
-"""How far an embedding's length may be from 1; rounding to float16 moves it by up to 2^-11."""
-
-
-_KEPT_EXAMPLES = 512
-"""Exemplars, the latest, that are looked through for examples of what was kept."""
-
-_SAME_NOVELTY = 1e-3
-"""A novelty is that to a certain exemplar if it is so near: rounding to float16 moves it by less."""
-
-_LIMITS_KNOWN = 4
-"""Times as far back as limits look, it is known when exemplars were captured, so that it is seldom read again."""
 
 
 class Memory:
@@ -98,8 +73,6 @@ class Memory:
         """
         self.name = name
         self._path = path
-        self._max_streams = config.max_streams
-        self._curve_frames = config.curve_frames
         self._lock = threading.RLock()
         self._refusal: MemoryStoreError | None = None
         self._journal = Journal(path)
@@ -117,7 +90,10 @@ class Memory:
         self.lessons = Lessons(path, self._journal, self._lock, self._check_usable)
         """What attention is taught by and what it learned."""
         identity = self.identity
+        self._streams = Streams(path, self._journal, self._state, self._lock, self._check_usable, config.max_streams)
+        self._gate = Gate(self._state, identity.dimension)
         self._tuning = Tuning(path, identity.uuid, identity.dimension, config.curve_frames, workers.aside)
+        self._curves = Curves(self._state, self._lock, self.reading, self._tuning, self.view, config.curve_frames)
         self._removal = Removal(self._journal, self._state, self._lock, self._check_usable, self._follow, self._tuning)
 
     def close(self, refusal: MemoryStoreError) -> None:
@@ -149,7 +125,7 @@ class Memory:
         """
         with self._lock:
             self._check_usable()
-            stream_id = self._stream_state(stream, create=True).id
+            stream_id = self._streams.state(stream, create=True).id
             with reading_errors(self._path):
                 state = self._state.session(stream_id, uuid)
             if state is None:
@@ -175,99 +151,25 @@ class Memory:
             SequenceGap: a frame is not the next one of its session. Nothing was written.
             StoreUnavailable: the disk refused. Nothing was written; safe to try again.
         """
-        for arrival in arrivals:
-            if isinstance(arrival, Encoded):
-                self._check_embedding(arrival.embedding)
+        self._gate.check(arrivals)
         with self._lock:
             self._check_usable()
-            group = self._group(arrivals)
-            self._know_kept(arrivals, group)
-            looks = Looks(self._state.upkeep.index, arrivals, group)
-            verdicts = [self._decide(group, looks, place, arrival) for place, arrival in enumerate(arrivals)]
+            group, verdicts = self._gate.decide(arrivals)
             self._journal.commit(group)
             with self._following():
                 self._state.take_in(group)
-            self._tuning.add(self._seen(arrivals, verdicts))
+            self._tuning.add(self._gate.seen(arrivals, verdicts))
             return verdicts
-
-    def _seen(self, arrivals: Sequence[Arrival], verdicts: Sequence[Verdict]) -> list[SeenFrame]:
-        """Tell of the frames that were encoded, for curves over thresholds."""
-        seen = []
-        for arrival, verdict in zip(arrivals, verdicts, strict=True):
-            if isinstance(arrival, Encoded) and verdict.capture_us is not None:
-                stream_id = self._state.sessions[arrival.session_id].stream_id
-                keeping = self._state.policies.keeping(stream_id)
-                seen.append(
-                    SeenFrame(
-                        stream_id,
-                        verdict.capture_us,
-                        arrival.embedding,
-                        keeping.own_stream_only,
-                        keeping.horizon_us,
-                    )
-                )
-        return seen
 
     def look(self, embedding: Embedding) -> Neighbour | None:
         """Find the exemplar that the novelty gate would compare a frame with; None if there is none.
 
         The distance is exact. In a large memory a nearer one may be missed, which costs storage, never coverage.
         """
-        self._check_embedding(embedding)
+        check_embedding(embedding, self.identity.dimension)
         with self._lock:
             self._check_usable()
-            index = self._state.upkeep.index
-            [(proposed, _)] = index.propose(embedding[None])
-            return nearest(embedding, proposed, index.embeddings(proposed))
-
-    def _group(self, arrivals: Sequence[Arrival]) -> Group:
-        group = Group(
-            copy(self._state.next_ids), self._state.policies, now_us(), self._state.bytes_each, self._state.bands.copy()
-        )
-        for session_id in {arrival.session_id for arrival in arrivals}:
-            session = copy(self._state.sessions[session_id])
-            stream = self._state.streams[session.stream_id]
-            group.sessions[session_id] = session
-            group.streams[stream.id] = replace(stream, open_stays=dict(stream.open_stays))
-        return group
-
-    def _decide(self, group: Group, looks: Looks, place: int, arrival: Arrival) -> Verdict:
-        if isinstance(arrival, Unusable):
-            return group.reject(arrival)
-
-        def stored(exemplar_id: int) -> Embedding:
-            pending = group.exemplars.get(exemplar_id)
-            return self._state.upkeep.index.embedding(exemplar_id) if pending is None else pending.embedding
-
-        stream_id = group.sessions[arrival.session_id].stream_id
-        keeping = group.policies.keeping(stream_id)
-
-        def look(embedding: Embedding, capture_us: int) -> Neighbour | None:
-            return looks.look(place, embedding, self._restriction(keeping, stream_id, capture_us))
-
-        return group.count(arrival, stored, look)
-
-    def _restriction(self, keeping: Keeping, stream_id: int, capture_us: int) -> Restriction | None:
-        if not keeping.is_restricted:
-            return None
-        only = stream_id if keeping.own_stream_only else None
-        since_us = EARLIEST_US if keeping.horizon_us is None else max(EARLIEST_US, capture_us - keeping.horizon_us)
-        return Restriction(self._state.last_seen(only), only, since_us)
-
-    def _know_kept(self, arrivals: Sequence[Arrival], group: Group) -> None:
-        """Know when exemplars of the streams that have limits were captured, as far back as the limits reach."""
-        earliest_us: dict[int, int] = {}  # by stream: what comes late must not go by what is known for the others
-        for arrival in arrivals:
-            session = group.sessions[arrival.session_id]
-            stream_id = session.stream_id
-            if isinstance(arrival, Encoded) and group.policies.keeping(stream_id).is_limited:
-                pts_us = arrival.pts_us if session.last_pts_us is None else max(arrival.pts_us, session.last_pts_us)
-                capture_us = session.start_us + pts_us if arrival.capture_us is None else arrival.capture_us
-                earliest_us[stream_id] = min(capture_us, earliest_us.get(stream_id, capture_us))
-        for stream_id, capture_us in earliest_us.items():
-            stream, reach_us = group.streams[stream_id], KeptTimes.reach_us(group.policies.keeping(stream_id))
-            self._state.know_kept(stream, capture_us - reach_us)
-            stream.kept = stream.kept.trimmed(capture_us - _LIMITS_KNOWN * reach_us)
+            return self._gate.look(embedding)
 
     @contextmanager
     def _following(self) -> Iterator[None]:
@@ -284,14 +186,6 @@ class Memory:
     def _check_usable(self) -> None:
         if self._refusal is not None:
             raise type(self._refusal)(*self._refusal.args)
-
-    def _check_embedding(self, embedding: Embedding) -> None:
-        expected = (self.identity.dimension,)
-        if embedding.shape != expected or embedding.dtype != np.float32:
-            raise EmbeddingError(f"expected float32 {list(expected)}, got {embedding.dtype} {list(embedding.shape)}")
-        length = float(np.linalg.norm(embedding.astype(np.float64)))
-        if not abs(length - 1) <= _LENGTH_TOLERANCE:
-            raise EmbeddingError(f"expected an embedding of length 1, got {length}")
 
     # What is taken out again
 
@@ -355,7 +249,7 @@ class Memory:
         with self._following():
             self._state.follow(change)
 
-    # Policies and names
+    # Policies and names: see `memory_store.streams`
 
     def policy(self, stream: str | None = None) -> Policy:
         """Give the policy in force for a stream, or where a stream has none of its own.
@@ -363,8 +257,7 @@ class Memory:
         Raises:
             StreamNotFound: there is no such stream.
         """
-        with self._lock:
-            return self._state.policies.in_force(None if stream is None else self._stream_state(stream).id)
+        return self._streams.policy(stream)
 
     def keeping(self, stream: str | None = None) -> Keeping:
         """Give the policy of keeping in force for a stream, or where a stream has none of its own.
@@ -372,12 +265,11 @@ class Memory:
         Raises:
             StreamNotFound: there is no such stream.
         """
-        with self._lock:
-            return self._state.policies.keeping(None if stream is None else self._stream_state(stream).id)
+        return self._streams.keeping(stream)
 
     def set_threshold(self, stream: str | None, threshold: float | None, expected_revision: int | None = None) -> None:
         """Change the threshold of a stream (None: back to that of the memory) or of the memory; see `set_policy`."""
-        self.set_policy(stream, threshold=threshold, expected_revision=expected_revision)
+        self._streams.set(stream, threshold=threshold, expected_revision=expected_revision)
 
     def set_policy(
         self,
@@ -387,69 +279,22 @@ class Memory:
         keeping: Keeping | Unchanged | None = UNCHANGED,
         expected_revision: int | None = None,
     ) -> None:
-        """Change the threshold, the policy of keeping, or both, of a stream or, without one, of the memory.
-
-        None returns a stream to that of the memory, and the memory to the default policy.
-
-        The next frame decided obeys. Every change is on record.
+        """Change what is in force; see `memory_store.streams.Streams.set`.
 
         Raises:
-            InvalidThreshold: outside (0, 2], or None for the memory.
-            StreamNotFound: there is no such stream.
-            PolicyChanged: the last record that concerns it is not `expected_revision`.
+            InvalidThreshold, StreamNotFound, PolicyChanged: as they say; nothing was changed.
             StoreUnavailable: the disk refused; what was in force still is.
         """
-        if not isinstance(threshold, Unchanged) and (threshold is not None or stream is None):
-            check_threshold(float("nan") if threshold is None else threshold)
-        with self._lock:
-            self._check_usable()
-            stream_id = None if stream is None else self._stream_state(stream).id
-            own = self._state.policies.own(stream_id)
-            if expected_revision is not None and expected_revision != own.revision:
-                raise PolicyChanged(f"expected revision {expected_revision}, found {own.revision}")
-            if stream is None and keeping is None:
-                keeping = Keeping()
-            record = PolicyRecord(
-                self._state.policies.next_revision,
-                stream_id,
-                own.threshold if isinstance(threshold, Unchanged) else threshold,
-                own.keeping if isinstance(keeping, Unchanged) else keeping,
-            )
-            self._journal.add_policy(record)
-            policies = self._state.policies.copy()
-            policies.put(record)
-            self._state.policies = policies
+        self._streams.set(stream, threshold=threshold, keeping=keeping, expected_revision=expected_revision)
 
     def create_stream(self, name: str, threshold: float | None, keeping: Keeping | None = None) -> None:
-        """Add a stream ahead of its first session.
+        """Add a stream ahead of its first session; see `memory_store.streams.Streams.create`.
 
         Raises:
-            StreamExists: the name is taken.
-            TooManyStreams: there are as many as are taken.
-            InvalidThreshold: outside (0, 2].
+            StreamExists, TooManyStreams, InvalidThreshold: as they say; nothing was changed.
             StoreUnavailable: the disk refused; the stream may be there without its threshold and policy.
         """
-        if threshold is not None:
-            check_threshold(threshold)
-        with self._lock:
-            self._check_usable()
-            if self._state.stream(name) is not None:
-                raise StreamExists(f"memory {self.name} has a stream {name} already")
-            self._stream_state(name, create=True)
-            if threshold is not None or keeping is not None:
-                self.set_policy(name, threshold=threshold, keeping=keeping)
-
-    def _stream_state(self, name: str, *, create: bool = False) -> StreamState:
-        found = self._state.stream(name)
-        if found is not None:
-            return found
-        if not create:
-            raise StreamNotFound(f"memory {self.name} has no stream {name}")
-        if len(self._state.streams) >= self._max_streams:
-            raise TooManyStreams(f"expected at most {self._max_streams} streams in memory {self.name}")
-        stream_id, created_us = self._journal.add_stream(name)
-        stream = self._state.streams[stream_id] = StreamState(stream_id, name, created_us, next_position=0)
-        return stream
+        self._streams.create(name, threshold, keeping)
 
     def stream_id(self, name: str) -> int:
         """Give the number of a stream.
@@ -457,13 +302,23 @@ class Memory:
         Raises:
             StreamNotFound: there is no such stream.
         """
-        with self._lock:
-            return self._stream_state(name).id
+        return self._streams.id_of(name)
 
     def stream_names(self) -> dict[int, str]:
         """Give the names of all streams by their numbers."""
-        with self._lock:
-            return {stream.id: stream.name for stream in self._state.streams.values()}
+        return self._streams.names()
+
+    def stream_facts(self, name: str) -> StreamFacts:
+        """Describe a stream.
+
+        Raises:
+            StreamNotFound: there is no such stream.
+        """
+        return self._streams.facts(name)
+
+    def budget_states(self) -> dict[str, tuple[float, BudgetState]]:
+        """Tell the threshold of every stream that has a budget, and how that is kept."""
+        return self._streams.budget_states()
 
     # The query's way
 
@@ -495,60 +350,19 @@ class Memory:
                 continue  # it was forgotten or merged since the snapshot: the next one knows
 
     def curve(self, thresholds: Sequence[float], scope: Scope, examples: int) -> ThresholdCurve:
-        """Tell what would have been kept, had other thresholds been in force from the start.
-
-        Args:
-            thresholds: each in (0, 2].
-            scope: streams and capture times that count, to about 256 frames.
-            examples: frames just above, and frames just below each threshold, at most.
+        """Tell what would have been kept at other thresholds; see `memory_store.curves.Curves.tell`.
 
         Raises:
             InvalidThreshold: one is outside (0, 2].
         """
-        missing = self._missing_from_curves(scope)
-        if missing:
-            # A batch counts to a range as a whole or not at all, which is not to be taken for a loss.
-            missing = min(missing, self._missing_from_curves(Scope(stream_ids=scope.stream_ids)))
-        curve = self._tuning.curve(thresholds, scope)
-        with self._lock:
-            self._check_usable()
-            bytes_each = self._state.bytes_each
-        pool = [] if not examples else [*self.reading.dropped_examples(scope), *self._kept_examples(scope)]
-        return ThresholdCurve(
-            curve.outcomes,
-            tuple(examples_around(pool, outcome.threshold, examples) for outcome in curve.outcomes),
-            curve.frames,
-            missing,
-            curve.active_us,
-            bytes_each,
-            curve.held,
-            self._curve_frames,
-        )
-
-    def _missing_from_curves(self, scope: Scope) -> int:
-        """Count the frames of a scope that curves do not rest on; those that come meanwhile are no loss."""
-        frames = self.reading.withheld_within(scope) + self.view(scope).frame_count
-        return max(0, frames - self._tuning.curve((), scope).frames)
-
-    def _kept_examples(self, scope: Scope) -> Iterator[Example]:
-        """Give frames that were kept, each with the exemplar that it was compared with, if that is still there."""
-        for kept in self.reading.kept_examples(scope, _KEPT_EXAMPLES):
-            with self._lock:
-                index = self._state.upkeep.index
-                if kept.exemplar_id not in index:
-                    continue
-                embedding = index.embedding(kept.exemplar_id)
-                proposed, _ = index.propose_among(embedding, ids_below(kept.exemplar_id))
-                found = nearest(embedding, proposed, index.embeddings(proposed))
-            if found is not None and abs(found.novelty - kept.novelty) <= _SAME_NOVELTY:
-                yield replace(kept, exemplar_id=found.exemplar_id)
+        return self._curves.tell(thresholds, scope, examples)
 
     def nearest(self, embedding: Embedding, view: View, number: int) -> list[Neighbour]:
         """Find the exemplars of a view that are most similar to an embedding, most similar first, exactly.
 
         Reads all of them, some at a time, so that ingest goes on.
         """
-        self._check_embedding(embedding)
+        check_embedding(embedding, self.identity.dimension)
         among = None if view.scope.is_everything else view.exemplar_ids()
         found: dict[int, Embedding] = {}
         with self._lock:
@@ -583,7 +397,7 @@ class Memory:
 
     def _stream(self, name: str) -> StreamState:
         with self._lock:
-            return self._stream_state(name)
+            return self._streams.state(name)
 
     def sightings(self, exemplar_id: int, scope: Scope) -> tuple[ExemplarFacts, list[ShownSighting]]:
         """Give what is known of an exemplar within a scope, and its sightings there, newest first.
@@ -620,48 +434,4 @@ class Memory:
                 self._retention,
                 replace(contents, stored_bytes=self._journal.size_bytes()),
                 self.lessons.latest_name(),
-            )
-
-    def budget_states(self) -> dict[str, tuple[float, BudgetState]]:
-        """Tell the threshold of every stream that has a budget, and how that is kept."""
-        with self._lock:
-            self._check_usable()
-            found = {}
-            for stream in self._state.streams.values():
-                state = self._budget_state(stream)
-                if state is not None:
-                    found[stream.name] = (self._state.policies.in_force(stream.id).threshold, state)
-            return found
-
-    def _budget_state(self, stream: StreamState) -> BudgetState | None:
-        budget, control = self._state.policies.keeping(stream.id).budget, stream.control
-        if budget is None:
-            return None
-        if control is None or control.budget != budget:
-            control = Control(budget)  # no frame came since it was set
-        return control.state(self._state.policies.in_force(stream.id).threshold)
-
-    def stream_facts(self, name: str) -> StreamFacts:
-        """Describe a stream.
-
-        Raises:
-            StreamNotFound: there is no such stream.
-        """
-        with self._lock:
-            self._check_usable()
-            stream = self._stream_state(name)
-            policies = self._state.policies
-            own, policy, keeping = policies.own(stream.id), policies.in_force(stream.id), policies.keeping(stream.id)
-            with reading_errors(self._path):
-                contents = self._state.contents(stream.id)
-            return StreamFacts(
-                name,
-                stream.created_us,
-                own.threshold,
-                own.keeping,
-                policy,
-                keeping,
-                self._budget_state(stream),
-                own.revision,
-                contents,
             )

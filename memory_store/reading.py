@@ -74,7 +74,8 @@ class Reading:
             " WHERE f.session_id = ? AND f.seq BETWEEN ? AND ? ORDER BY f.seq",
             (session_id, first_seq, last_seq),
         )
-        known = {row[0]: _verdict(row) for row in rows}
+        with reading_errors(self._path):
+            known = {row[0]: _verdict(row) for row in rows}
         acknowledged = range(first_seq, min(last_seq + 1, next_seq))
         return [known.get(seq) or _forgotten(seq) for seq in acknowledged]
 

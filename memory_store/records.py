@@ -100,7 +100,7 @@ def check_label(label: str) -> str:
     """
     if not 0 < len(label) <= MAX_LABEL_LENGTH or any(category(letter) == "Cc" for letter in label):
         raise InvalidHint(
-            f"labels: expected 1 to {MAX_LABEL_LENGTH} characters without control characters, got {label!r}"
+            f"labels: expected 1 to {MAX_LABEL_LENGTH} characters without control characters, got {label[:100]!r}"
         )
     return label
 

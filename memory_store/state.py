@@ -20,10 +20,10 @@ from memory_store.group import Group, SessionState, StreamState
 from memory_store.index import ExemplarIndex
 from memory_store.index_copy import IndexCopy, IndexCopyDamaged, copy_path, read_copy
 from memory_store.index_upkeep import FIRST_TRAINING, IndexUpkeep, Workers
-from memory_store.journal import Journal
-from memory_store.kept_times import KeptTimes
+from memory_store.journal import Journal, reading_errors
 from memory_store.last_seen import LastSeen
 from memory_store.policies import Policies
+from memory_store.reading import earliest_start
 from memory_store.rows import next_ids_of
 from memory_store.stay_lists import ListStrata
 from memory_store.stay_lists_upkeep import StayListsUpkeep
@@ -47,6 +47,7 @@ class MemoryState:
             ValueError, LookupError, sqlite3.Error, OSError: the journal cannot be read; see `reading_errors`.
         """
         self._journal = journal
+        self._path = path
         self._workers = workers
         connection = journal.connection
         self.sessions: dict[int, SessionState] = {}
@@ -99,16 +100,20 @@ class MemoryState:
         return self._thumbnail_bytes + loading.bytes_beside_thumbnail(self._journal.identity.dimension)
 
     def last_seen(self, stream_id: int | None) -> LastSeen:
-        """Tell when exemplars were seen last, by a stream or by any. The first time grows with the number of stays."""
+        """Tell when exemplars were seen last, by a stream or by any; it grows with its stays when first asked."""
         if stream_id not in self._last_seen:
-            self._last_seen[stream_id] = LastSeen.of(self.forest.snapshot().leaves().facts, stream_id)
+            self._last_seen[stream_id] = LastSeen(self.forest.facts(stream_id))
         return self._last_seen[stream_id]
 
-    def know_kept(self, stream: StreamState, since_us: int) -> None:
-        """Make sure that it is known when a stream's exemplars were captured, from a time on."""
-        if since_us < stream.kept.since_us:
-            kept = loading.kept_of(self._journal.connection, stream.id, since_us)
-            stream.kept = KeptTimes(since_us, tuple((time_us, priority) for time_us, priority, _ in kept))
+    def kept_of(self, stream: StreamState, first_us: int, last_us: int) -> list[tuple[int, int]]:
+        """Read when exemplars of a stream were captured between two times, with their priorities.
+
+        Raises:
+            MemoryUnreadable, StoreUnavailable: the journal cannot be read.
+        """
+        earliest_us = earliest_start(stream, first_us)
+        with reading_errors(self._path):
+            return loading.kept_of(self._journal.connection, stream.id, earliest_us, first_us, last_us)
 
     def take_in(self, group: Group) -> None:
         """Follow a group that was committed."""
@@ -136,7 +141,8 @@ class MemoryState:
         """Follow a step of forgetting or merging that was committed."""
         connection = self._journal.connection
         self.next_ids = next_ids_of(connection)
-        self._last_seen.clear()
+        for of_stream in (None, *change.streams):
+            self._last_seen.pop(of_stream, None)
         if change.stays:
             self.forest.change(change.stays)
         if change.removed or change.moved:
@@ -146,7 +152,7 @@ class MemoryState:
             stream.open_stays = loading.open_stays_of(connection, stream)
             stream.sightings += more
             stream.longest_us = max(stream.longest_us, change.longest_us.get(stream_id, 0))
-            stream.kept = KeptTimes()
+            stream.kept = ()
         for session_id in change.sessions & self.sessions.keys():
             loading.refresh(connection, self.sessions[session_id])
 
@@ -193,7 +199,7 @@ class MemoryState:
 
         Grows with the number of stays.
         """
-        facts = self.forest.snapshot().leaves().facts
+        facts = self.forest.facts(None)
         frames, first_us, last_us = (
             facts.column(name).astype(np.float64) for name in ("frames", "first_us", "last_us")
         )
@@ -206,7 +212,7 @@ class MemoryState:
 
     def seen_last(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Give all exemplars, and when each was seen last: int64 [K] twice. Grows with the number of stays."""
-        facts = self.forest.snapshot().leaves().facts
+        facts = self.forest.facts(None)
         ids, of_stay = np.unique(facts.column("exemplar_id"), return_inverse=True)
         last_us = np.full(len(ids), np.iinfo(np.int64).min)
         np.maximum.at(last_us, of_stay.reshape(-1), facts.column("last_us"))

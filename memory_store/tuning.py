@@ -17,8 +17,11 @@ from memory_store.what_if_copy import WhatIfCopy, WhatIfCopyDamaged, copy_path, 
 
 _LOG = logging.getLogger(__name__)
 
-_SAVED_AFTER = 4096
-"""Frames after which the copy is written anew: a few megabytes, for so many frames that were encoded."""
+_SAVED_AFTER = 256
+"""Frames after which the copy is written anew, at the earliest: what a killed server loses."""
+
+_SAVED_SHARE = 4
+"""Nor is it written before it would hold a quarter of new frames: a few KB for each frame that was encoded."""
 
 
 class Tuning:
@@ -97,7 +100,7 @@ class Tuning:
         try:
             self._what_if.work()
             with self._lock:
-                due = self._unsaved >= _SAVED_AFTER
+                due = self._unsaved >= max(_SAVED_AFTER, self._what_if.held // _SAVED_SHARE)
             if due:
                 self.save()
         except Exception:

@@ -147,6 +147,11 @@ class WhatIf:
         with self._noting:
             return self._missing
 
+    @property
+    def held(self) -> int:
+        """How many embeddings are held, without those that wait."""
+        return len(self._gates.state.entries)
+
     def add(self, frames: Sequence[SeenFrame]) -> bool:
         """Take note of the next frames; tell whether a batch waits for `work`."""
         with self._noting:

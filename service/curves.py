@@ -1,6 +1,7 @@
 """What other thresholds would have kept, between messages of the contract and values of the store."""
 
 from framekeep.v1 import video_memory_pb2 as pb
+from memory_store.errors import InvalidThreshold
 from memory_store.examples import Example
 from memory_store.facts import ThresholdCurve
 from memory_store.memory import Memory
@@ -41,7 +42,10 @@ class Curves:
             LATEST_US if end_us is None else end_us - 1,
             frozenset(map(memory.stream_id, streams)) if streams else None,
         )
-        curve = memory.curve(list(request.novelty_thresholds) or THRESHOLDS, scope, request.examples)
+        try:
+            curve = memory.curve(list(request.novelty_thresholds) or THRESHOLDS, scope, request.examples)
+        except InvalidThreshold as error:
+            raise InvalidField("novelty_thresholds", str(error)) from error
         return _curve_to(memory, curve)
 
 

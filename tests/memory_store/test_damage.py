@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from memory_store.config import MemoryStoreConfig
 from memory_store.errors import MemoryStoreError, MemoryUnreadable
 from memory_store.memory import Memory
-from memory_store.records import Clock, Embedding, Encoded
+from memory_store.records import Clock, Embedding, Encoded, Hint, Keep
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
 
@@ -219,3 +220,48 @@ def test_a_memory_is_whole_again_once_its_file_is_restored(
 
     _use(store.get("m"), facing, frames)
     assert store.get("m").facts().contents.counted_frames == 201
+
+
+KEEPINGS = {
+    "no JSON": "{",
+    "no object": "[1]",
+    "nothing": "null",
+    "a number": "7",
+    "a field too many": '{"own_stream_only": false, "budget": null, "mood": 3}',
+    "no budget": '{"own_stream_only": false}',
+    "a horizon of nothing": '{"horizon_us": 0, "budget": null}',
+    "a horizon in words": '{"horizon_us": "soon", "budget": null}',
+    "a budget beyond all": '{"budget": {"share": 2.0}}',
+    "a budget of none": '{"budget": 7}',
+    "a deep hole": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("keeping", KEEPINGS.values(), ids=KEEPINGS.keys())
+@pytest.mark.usefixtures("closed")
+def test_a_policy_that_is_none_is_reported_as_an_unreadable_memory(
+    open_store: Callable[[], MemoryStore], file: Path, facing: Facing, frames: Frames, keeping: str
+) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("UPDATE policies SET keeping = ?", (keeping,))
+    store = open_store()
+
+    with pytest.raises(MemoryUnreadable, match=file.name):
+        store.get("m")
+
+    _assert_the_other_serves_on(store, facing, frames)
+
+
+@pytest.mark.parametrize(
+    "damage", ["DELETE FROM withheld", "UPDATE withheld SET reason = 77", "UPDATE frames SET kind = 9"]
+)
+def test_a_withheld_frame_without_a_reason_is_reported_as_an_unreadable_memory(
+    memory: Memory, facing: Facing, frames: Frames, file: Path, damage: str
+) -> None:
+    session = memory.open_session("door", "run-1", Clock.SESSION, 0)
+    memory.remember([replace(frame, hint=Hint(Keep.NEVER)) for frame in frames(session, [facing(0)])])
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute(damage)
+
+    with pytest.raises(MemoryUnreadable, match=file.name):
+        memory.reading.verdicts(session.id, 0, 9)

@@ -203,6 +203,13 @@ def test_any_characters_but_controls_make_a_label(label: str) -> None:
     assert Hint(labels=(label,)).labels == (label,)
 
 
+def test_what_is_wrong_with_a_very_long_label_is_told_in_short() -> None:
+    with pytest.raises(InvalidHint) as caught:
+        Hint(labels=("a" * 10**6,))
+
+    assert len(str(caught.value)) < 300
+
+
 def test_labels_are_few_and_come_in_order_and_once() -> None:
     many = tuple(f"{number:02}" for number in range(MAX_LABELS + 1))
     assert Hint(labels=many[:-1]).labels == many[:-1]

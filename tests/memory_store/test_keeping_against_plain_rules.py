@@ -222,12 +222,11 @@ def test_verdicts_are_those_of_the_plain_rules_in_any_grouping_and_after_reopeni
 def test_limits_are_those_of_a_loop_over_all_minutes(
     kept: list[tuple[int, int]], keeping: Keeping, second: int, priority: int
 ) -> None:
-    times = KeptTimes(since_us=-1)
+    times = KeptTimes(*KeptTimes.stretch_around(keeping, second * SECOND_US))
     for other, of in kept:
         times = times.with_one(other * SECOND_US, of)
 
     expected = limit_by_loops(keeping, [other for other, of in kept if of >= priority], second)
 
+    assert times.covers(keeping, second * SECOND_US)
     assert times.limit(keeping, second * SECOND_US, priority) is expected
-    reach_us = KeptTimes.reach_us(keeping)
-    assert times.trimmed(second * SECOND_US - reach_us).limit(keeping, second * SECOND_US, priority) is expected

@@ -114,6 +114,34 @@ def test_the_horizon_is_known_again_after_reopening_and_after_forgetting(
     assert show(again, [(90, 20), (0, 23)], run="run-3") == [3, -4]
 
 
+@pytest.mark.parametrize("reopened", [False, True])
+def test_what_a_stream_has_shown_is_its_own_no_more_once_that_is_forgotten(
+    memory: Memory, show: Show, open_store: Callable[[], MemoryStore], *, reopened: bool
+) -> None:
+    memory.create_stream("door", None)
+    assert show(memory, [(0, 1), (90, 2)], "hall") == [-1, -2]
+    assert show(memory, [(0, 3), (90, 4)]) == [1, 2]
+    memory.set_policy("door", keeping=Keeping(own_stream_only=True))
+    assert show(memory, [(180, 5)]) == [-3]  # asks for what it has shown
+    memory.forget(Scope(3_000_000, 3_000_000, frozenset({memory.stream_id("door")})))
+    one = open_store().get("m") if reopened else memory
+
+    assert show(one, [(90, 6), (0, 7)], run="run-2") == [2, -4]
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_what_a_stream_has_shown_is_its_own_by_the_exemplar_that_stands_for_it_after_merging(
+    memory: Memory, show: Show, open_store: Callable[[], MemoryStore], *, reopened: bool
+) -> None:
+    memory.set_policy(None, keeping=Keeping(own_stream_only=True))
+    assert show(memory, [(0, 1)], "hall") == [-1]
+    assert show(memory, [(10, 2), (120, 3)]) == [-2, -3]
+    assert memory.compact(0.1).merged == 1
+    one = open_store().get("m") if reopened else memory
+
+    assert show(one, [(5, 4)], run="run-2") == [1]
+
+
 def test_a_change_takes_effect_with_the_next_frame_and_its_verdict_names_the_record(
     memory: Memory, facing: Facing, frames: Frames
 ) -> None:

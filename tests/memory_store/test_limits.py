@@ -1,10 +1,13 @@
 """Limits of a policy of keeping, in cases small enough to be read: which novel frames they keep out."""
 
+import sqlite3
 from collections.abc import Callable
 
 import pytest
 
 from briefs import brief
+from memory_store import loading
+from memory_store.errors import MemoryUnreadable
 from memory_store.keeping import Keeping
 from memory_store.memory import Memory
 from memory_store.novelty import distance
@@ -117,6 +120,24 @@ def test_an_exemplar_that_was_forgotten_holds_nothing_back_any_more(
 
     assert show(one, [(90, 6), (180, 7)], run="run-2") == [-2, INTERVAL]
     assert show(one, [(180, 8)], "hall", run="run-2") == [-3]  # it kept none: exemplar 1 came to it by a repeat
+
+
+def test_a_journal_that_cannot_be_read_is_told_by_name_and_nothing_is_written(
+    memory: Memory, facing: Facing, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.set_policy(None, keeping=Keeping(max_per_minute=1))
+    session = memory.open_session("door", "run-1", Clock.SESSION, 0)
+    sent = frames(session, [facing(0), facing(60)])
+    with monkeypatch.context() as broken:
+        broken.setattr(loading, "kept_of", _refuse)
+        with pytest.raises(MemoryUnreadable, match=r"m\.sqlite.*injected"):
+            memory.remember(sent)
+
+    assert [brief(verdict) for verdict in memory.remember(sent)] == [-1, MINUTE]
+
+
+def _refuse(*_: object) -> None:
+    raise sqlite3.DatabaseError("injected")
 
 
 def test_frames_that_are_kept_out_are_told_how_far_they_were_from_what_they_were_compared_with(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,11 @@ from memory_store.errors import (
     StoreUnavailable,
     TooManyMemories,
 )
+from memory_store.keeping import Budget, Keeping
 from memory_store.memory import Memory
 from memory_store.migrations import STEPS
-from memory_store.records import Arrival, Clock, Embedding, Encoded, Rejected, Session, Unusable
+from memory_store.records import Arrival, Clock, Embedding, Encoded, Hint, Keep, Rejected, Session, Unusable
+from memory_store.scope import Scope
 from memory_store.store import MemoryStore
 from memory_store.transfer import Export
 from memory_store.wholeness import check_integrity
@@ -94,6 +97,23 @@ def test_a_memory_goes_out_and_comes_in_as_it_was(
     write(copy, session, frames, facing, 200, 20)
     write(memory, session, frames, facing, 200, 20)
     assert told(copy) == told(memory)
+
+
+def test_policies_hints_and_frames_that_were_kept_out_go_along(
+    store: MemoryStore, memory: Memory, facing: Facing, frames: Frames, told: Told
+) -> None:
+    memory.set_policy(None, keeping=Keeping(max_per_minute=1, budget=Budget(share=0.5)))
+    session = memory.open_session("door", "run-1", Clock.SESSION, 0)
+    sent = frames(session, [facing(degrees) for degrees in (0, 90, 5, 180)])
+    sent[2:] = [replace(sent[2], hint=Hint(labels=("cat",))), replace(sent[3], hint=Hint(Keep.ALWAYS, 7, ("dog",)))]
+    memory.remember(sent)
+
+    copy = adopted(store, "copy", exported(store, "m"))
+
+    assert told(copy) == told(memory)
+    assert (copy.keeping(), copy.policy("door")) == (memory.keeping(), memory.policy("door"))
+    assert copy.view(Scope(labels=frozenset({"cat"}))).frame_count == 1
+    assert copy.curve([0.1], Scope(), 0).missing == 4  # what is held for curves stays behind
 
 
 def test_the_file_needs_no_others_beside_it(store: MemoryStore, session: Session, folder: Path, tmp_path: Path) -> None:

@@ -70,8 +70,15 @@ def test_what_is_held_is_saved_on_closing_and_goes_on_from_there(
 
 @pytest.mark.parametrize("saved", [0, 200])
 def test_what_a_killed_server_had_not_saved_is_told_as_missing(
-    memory: Memory, send: Send, folder: Path, tmp_path: Path, open_store: Callable[[], MemoryStore], saved: int
+    memory: Memory,
+    send: Send,
+    folder: Path,
+    tmp_path: Path,
+    open_store: Callable[[], MemoryStore],
+    monkeypatch: pytest.MonkeyPatch,
+    saved: int,
 ) -> None:
+    monkeypatch.setattr(tuning, "_SAVED_AFTER", 10**6)
     seen = walk(DIMENSION, 8, 500)
     send(memory, seen[:saved])
     one = open_store().get("m") if saved else memory

@@ -31,7 +31,8 @@ START_S = 10**6
 
 @pytest.fixture(scope="module")
 def used(encoder: FrameEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder that a server has left: `m` with revisits, a rejected frame, a range forgotten, and compacted."""
+    """A data folder that a server has left: `m` with revisits, labels, frames rejected and withheld,
+    a range forgotten, and compacted."""
     data = tmp_path_factory.mktemp("used") / "data"
     server = RunningServer(
         encoder, ServiceConfig(ServerConfig(data=data, listen="127.0.0.1:0"), EncoderConfig(), MemoryStoreConfig())
@@ -44,7 +45,14 @@ def used(encoder: FrameEncoder, tmp_path_factory: pytest.TempPathFactory) -> Pat
         shown = [scene(number, 4 * step) for number in (1, 2, 1, 3, 2) for step in range(10)]
         pictures = [*map(raw, shown), pb.Picture(compressed=b"none")]
         verdicts = ingest(stub, "memories/m/streams/door", frames(pictures), str(uuid.uuid4()), START_S)
-        ingest(stub, "memories/m/streams/yard", frames(map(raw, shown[5:25])), str(uuid.uuid4()), START_S + 60)
+        labelled = frames(map(raw, shown[5:25]))
+        for frame in labelled:
+            frame.labels.extend(["cat", "dog"])
+        ingest(stub, "memories/m/streams/yard", labelled, str(uuid.uuid4()), START_S + 60)
+        kept_out = frames(raw(scene(number)) for number in (11, 12))
+        for frame in kept_out:
+            frame.keep = pb.KEEP_NEVER
+        ingest(stub, "memories/m/streams/gate", kept_out, str(uuid.uuid4()), START_S + 120)
         assert [verdict.seq for verdict in verdicts if verdict.kind == pb.Verdict.KIND_REJECTED] == [50]
         forgotten = pb.ForgetRangeRequest(name="memories/m", streams=["memories/m/streams/door"])
         forgotten.time_range.start_time.FromMilliseconds(START_S * 1000 + 700)
@@ -188,6 +196,30 @@ def a_thumbnail_less(journal: sqlite3.Connection) -> None:
     journal.execute("DELETE FROM thumbnails WHERE exemplar_id = (SELECT min(exemplar_id) FROM thumbnails)")
 
 
+def a_reason_less(journal: sqlite3.Connection) -> None:
+    journal.execute("DELETE FROM withheld WHERE seq = 1")
+
+
+def a_withheld_frame_less(journal: sqlite3.Connection) -> None:
+    journal.execute("DELETE FROM frames WHERE (session_id, seq) = (SELECT session_id, seq FROM withheld LIMIT 1)")
+
+
+def a_withheld_frame_of_another_stream(journal: sqlite3.Connection) -> None:
+    journal.execute("UPDATE withheld SET stream_id = 1 WHERE seq = 1")
+
+
+def a_label_less(journal: sqlite3.Connection) -> None:
+    journal.execute("DELETE FROM sighting_labels WHERE label = 'cat'")
+
+
+def a_label_more(journal: sqlite3.Connection) -> None:
+    journal.execute("INSERT INTO sighting_labels SELECT 'bird', min(id) FROM sightings")
+
+
+def an_example_of_other_bytes(journal: sqlite3.Connection) -> None:
+    assert journal.execute("UPDATE examples SET jpeg = x'00' WHERE id = (SELECT max(id) FROM examples)").rowcount == 1
+
+
 @pytest.mark.parametrize(
     ("tamper", "expected"),
     [
@@ -199,6 +231,12 @@ def a_thumbnail_less(journal: sqlite3.Connection) -> None:
         (a_stay_less, {"the file is whole"}),
         (another_policy, {"every frame is covered"}),
         (a_thumbnail_less, {"exemplars stand for frames"}),
+        (a_reason_less, {"every frame is accounted for"}),
+        (a_withheld_frame_less, {"every frame is accounted for"}),
+        (a_withheld_frame_of_another_stream, {"every frame is accounted for"}),
+        (a_label_less, {"labels find their sightings"}),
+        (a_label_more, {"labels find their sightings"}),
+        (an_example_of_other_bytes, {"vectors and thumbnails are what was written"}),
     ],
 )
 def test_what_was_tampered_with_fails_by_name(

@@ -479,7 +479,8 @@ class KeepingPolicy(_message.Message):
     @_builtins.property
     def horizon(self) -> _duration_pb2.Duration:
         """Compare only with what was seen within this time before the frame, by capture time (and, with COMPARISON_STREAM, by
-        this stream): what was not seen for longer is novel again. At least 1 microsecond. Unset: without limit.
+        this stream): what was not seen for longer is novel again. Footage that arrives late is compared with what was seen
+        after it, too. At least 1 microsecond. Unset: without limit.
         """
 
     @_builtins.property
@@ -514,7 +515,8 @@ Global___KeepingPolicy: _TypeAlias = KeepingPolicy  # noqa: Y015
 @_typing.final
 class Budget(_message.Message):
     """What a stream may keep. The server moves the stream's own threshold so that it keeps about that much, and puts every
-    threshold on record. It changes in steps, and not while the stream is on target.
+    threshold on record. It changes in steps, and not while the stream is on target. When the budget is lifted, the
+    threshold stays where it was, as the stream's own.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -577,7 +579,9 @@ class BudgetState(_message.Message):
         CONDITION_UNSPECIFIED: BudgetState._Condition.ValueType  # 0
         """Not used."""
         CONDITION_STARTING: BudgetState._Condition.ValueType  # 1
-        """Not enough was seen yet since the budget was set or the server started: fewer than 20 exemplars were to be kept."""
+        """Not enough was seen yet since the budget was set or the server started: fewer than some 20 exemplars were to be
+        kept.
+        """
         CONDITION_HOLDING: BudgetState._Condition.ValueType  # 2
         """Within 20 % of the target."""
         CONDITION_DRIFTING: BudgetState._Condition.ValueType  # 3
@@ -591,7 +595,9 @@ class BudgetState(_message.Message):
     CONDITION_UNSPECIFIED: BudgetState.Condition.ValueType  # 0
     """Not used."""
     CONDITION_STARTING: BudgetState.Condition.ValueType  # 1
-    """Not enough was seen yet since the budget was set or the server started: fewer than 20 exemplars were to be kept."""
+    """Not enough was seen yet since the budget was set or the server started: fewer than some 20 exemplars were to be
+    kept.
+    """
     CONDITION_HOLDING: BudgetState.Condition.ValueType  # 2
     """Within 20 % of the target."""
     CONDITION_DRIFTING: BudgetState.Condition.ValueType  # 3
@@ -2987,7 +2993,7 @@ class EvaluateThresholdsResponse(_message.Message):
     bytes_per_exemplar: _builtins.float
     """Bytes on disk that an exemplar costs with its thumbnail and sightings, by the memory's latest."""
     held_count: _builtins.int
-    """Embeddings that are held for curves, of at most `held_limit`; once it is reached, curves are estimates."""
+    """Embeddings that are held for curves, of at most `held_limit`; once some had to be let go, curves are estimates."""
     held_limit: _builtins.int
     """See `held_count`."""
     @_builtins.property
