@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from memory_store.change import Change, move_exemplar, remove_exemplar, settle_stays, sightings_where, unit
 from memory_store.coverage import angle_between
 from memory_store.examples import forget_examples
-from memory_store.group import LONGEST_SIGHTING_FRAMES, StreamState
+from memory_store.group import LONGEST_SIGHTING_FRAMES
 from memory_store.reading import earliest_start
 from memory_store.records import Embedding, ForgottenCounts, FrameKind, Sighting
 from memory_store.rows import next_ids_of, write_next_ids, write_sightings
 from memory_store.scope import EARLIEST_US, Scope
+from memory_store.session_state import StreamState
 from memory_store.vectors import as_stored, embedding_from
 
 _SIGHTINGS = 128

@@ -13,6 +13,8 @@ from memory_store.budget import Control
 from memory_store.errors import SequenceGap
 from memory_store.examples import Bands, Example
 from memory_store.forest import BLOCK_SIZE, Stay
+from memory_store.group_rows import FrameRow, NewExemplar, SessionTotals, WithheldRow
+from memory_store.hints import Keep
 from memory_store.keeping import Keeping
 from memory_store.kept_times import KeptTimes
 from memory_store.novelty import Decision, Neighbour, decide, distance
@@ -22,7 +24,6 @@ from memory_store.records import (
     Embedding,
     Encoded,
     FrameKind,
-    Keep,
     Novel,
     Policy,
     Rejected,
@@ -33,6 +34,7 @@ from memory_store.records import (
     Withheld,
     WithheldReason,
 )
+from memory_store.session_state import NextIds, SessionState, StreamState
 from memory_store.vectors import as_stored
 
 LONGEST_GAP_US = 60_000_000
@@ -45,100 +47,6 @@ comes late."""
 
 LONGEST_SIGHTING_FRAMES = 32_768
 """A sighting that goes on longer is followed by another, so that what cuts one has so many frames to look at."""
-
-
-@dataclass(slots=True)
-class SessionState:
-    """Where a session stands."""
-
-    id: int
-    stream_id: int
-    clock: Clock
-    start_us: int
-    next_seq: int
-    last_pts_us: int | None
-    sighting: Sighting | None
-    """Its latest, if any is left and no frame was withheld since; its exemplar is the current one."""
-
-
-@dataclass(slots=True)
-class StreamState:
-    """Where a stream's tree grows."""
-
-    id: int
-    name: str
-    created_us: int
-    next_position: int = 0
-    """The place of the next stay."""
-    open_stays: dict[int, int] = field(default_factory=dict)
-    """Stays of the open block: exemplar to stay."""
-    sightings: int = 0
-    """Sightings it has."""
-    longest_us: int = 0
-    """No sighting of it is longer; those around a time are found by it."""
-    kept: tuple[KeptTimes, ...] = ()
-    """When exemplars of it were captured, in the stretches that limits asked about lately."""
-    control: Control | None = None
-    """Holds it to its budget; None if it has none."""
-
-
-@dataclass(slots=True)
-class NextIds:
-    """The next free number of each kind."""
-
-    exemplar: int = 1
-    stay: int = 1
-    sighting: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class NewExemplar:
-    """An exemplar to be stored."""
-
-    id: int
-    session_id: int
-    seq: int
-    capture_us: int
-    embedding: Embedding
-    thumbnail: bytes
-    priority: int
-
-
-@dataclass(frozen=True, slots=True)
-class WithheldRow:
-    """What is on record of a frame that was kept out, beside what is of every frame."""
-
-    session_id: int
-    seq: int
-    stream_id: int
-    capture_us: int
-    policy_revision: int
-    reason: WithheldReason
-
-
-@dataclass(frozen=True, slots=True)
-class FrameRow:
-    """A frame to be put on record."""
-
-    session_id: int
-    seq: int
-    kind: FrameKind
-    pts_repaired: bool = False
-    pts_us: int | None = None
-    capture_us: int | None = None
-    novelty: float | None = None
-    by_hint: bool = False
-
-
-@dataclass(slots=True)
-class SessionTotals:
-    """What a group adds to a session."""
-
-    novel_frames: int = 0
-    repeat_frames: int = 0
-    rejected_frames: int = 0
-    withheld_frames: int = 0
-    received_bytes: int = 0
 
 
 @dataclass(slots=True)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from memory_store.facts import Contents
 from memory_store.forest import BLOCK_SIZE, Stay, StaySum
-from memory_store.group import SessionState, StreamState
 from memory_store.keeping import Keeping
 from memory_store.policies import PolicyRecord
 from memory_store.records import Clock, FrameKind, Retention
 from memory_store.rows import SIGHTING_COLUMNS, sighting_from
 from memory_store.scope import Scope
+from memory_store.session_state import SessionState, StreamState
 from memory_store.vectors import matrix_from
 
 _BATCH = 4096

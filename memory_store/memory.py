@@ -25,7 +25,6 @@ from memory_store.errors import (
 )
 from memory_store.facts import ExemplarFacts, MemoryFacts, ShownSighting, StreamFacts, ThresholdCurve
 from memory_store.gate import Gate, check_embedding
-from memory_store.group import StreamState
 from memory_store.index import PROPOSALS
 from memory_store.index_upkeep import Workers
 from memory_store.journal import Journal, now_us, reading_errors
@@ -47,6 +46,7 @@ from memory_store.records import (
 )
 from memory_store.removal import Removal
 from memory_store.scope import Scope
+from memory_store.session_state import StreamState
 from memory_store.state import MemoryState
 from memory_store.streams import Streams
 from memory_store.tuning import Tuning

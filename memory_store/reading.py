@@ -13,7 +13,6 @@ from pathlib import Path
 from memory_store.errors import ExemplarNotFound, MemoryStoreError, MomentNotFound
 from memory_store.examples import Example, example_from
 from memory_store.facts import Exemplar, ExemplarFacts, Served, ShownSighting
-from memory_store.group import StreamState
 from memory_store.journal import reading_errors
 from memory_store.records import (
     Clock,
@@ -30,6 +29,7 @@ from memory_store.records import (
 )
 from memory_store.rows import SIGHTING_COLUMNS, Row, labels_from, sighting_from
 from memory_store.scope import EARLIEST_US, LATEST_US, Scope
+from memory_store.session_state import StreamState
 from memory_store.vectors import checked, embedding_from
 
 _SHOWN = """

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from memory_store.examples import write_examples
-from memory_store.group import Group, NextIds
+from memory_store.group import Group
 from memory_store.policies import PolicyRecord
 from memory_store.records import Policy, Sighting
+from memory_store.session_state import NextIds
 from memory_store.vectors import embedding_blob, mean_blob, mean_from
 
 Row = tuple[Any, ...]

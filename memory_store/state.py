@@ -16,7 +16,7 @@ from memory_store.change import Change
 from memory_store.examples import bands_of
 from memory_store.facts import Contents
 from memory_store.forest import Forest, Snapshot
-from memory_store.group import Group, SessionState, StreamState
+from memory_store.group import Group
 from memory_store.index import ExemplarIndex
 from memory_store.index_copy import IndexCopy, IndexCopyDamaged, copy_path, read_copy
 from memory_store.index_upkeep import FIRST_TRAINING, IndexUpkeep, Workers
@@ -25,6 +25,7 @@ from memory_store.last_seen import LastSeen
 from memory_store.policies import Policies
 from memory_store.reading import earliest_start
 from memory_store.rows import next_ids_of
+from memory_store.session_state import SessionState, StreamState
 from memory_store.stay_lists import ListStrata
 from memory_store.stay_lists_upkeep import StayListsUpkeep
 

@@ -8,11 +8,11 @@ from memory_store.budget import BudgetState, Control
 from memory_store.config import check_threshold
 from memory_store.errors import PolicyChanged, StreamExists, StreamNotFound, TooManyStreams
 from memory_store.facts import StreamFacts
-from memory_store.group import StreamState
 from memory_store.journal import Journal, reading_errors
 from memory_store.keeping import Keeping
 from memory_store.policies import UNCHANGED, PolicyRecord, Unchanged
 from memory_store.records import Policy
+from memory_store.session_state import StreamState
 from memory_store.state import MemoryState
 
 

@@ -8,18 +8,8 @@ from encoder.picture import Picture, PixelFormat, read_compressed, read_raw
 from encoder.version import EncoderVersion
 from framekeep.v1 import video_memory_pb2 as pb
 from memory_store.errors import InvalidHint
-from memory_store.records import (
-    Clock,
-    Embedding,
-    Forgotten,
-    Hint,
-    Keep,
-    Novel,
-    Rejected,
-    Repeat,
-    Withheld,
-    WithheldReason,
-)
+from memory_store.hints import Hint, Keep
+from memory_store.records import Clock, Embedding, Forgotten, Novel, Rejected, Repeat, Withheld, WithheldReason
 from service.attending import DEFAULT_INVERSE_TEMPERATURE, MAX_INVERSE_TEMPERATURE
 from service.errors import InvalidField, ProtocolViolation
 from service.ingest import ContextWish, IncomingFrame, Opening, TimedVerdict

@@ -17,8 +17,9 @@ from encoder.picture import Picture
 from encoder.preprocess import thumbnail
 from encoder.reading import Effort
 from memory_store.errors import InvalidHint, SequenceGap
+from memory_store.hints import Hint
 from memory_store.memory import Memory
-from memory_store.records import Arrival, Clock, Embedding, Encoded, Hint, Rejected, Session, Unusable, Verdict
+from memory_store.records import Arrival, Clock, Embedding, Encoded, Rejected, Session, Unusable, Verdict
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
 from service.attending import Attending, Manner

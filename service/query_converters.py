@@ -4,7 +4,7 @@ import numpy as np
 
 from encoder.reading import DEFAULT_STAYS, LEAST_STAYS, Effort
 from framekeep.v1 import video_memory_pb2 as pb
-from memory_store.records import check_label
+from memory_store.hints import check_label
 from service.attention import AttendedBlock, AttendedStay, Attention, ExplainedBlock, Explanation
 from service.errors import InvalidField
 from service.frame_converters import inverse_temperature_from, reader

@@ -14,8 +14,9 @@ import pytest
 
 from briefs import brief
 from memory_store.config import MemoryStoreConfig
+from memory_store.hints import Hint
 from memory_store.memory import Memory
-from memory_store.records import Clock, Embedding, Encoded, Hint, Session
+from memory_store.records import Clock, Embedding, Encoded, Session
 from memory_store.scope import LATEST_US, Scope
 from memory_store.store import MemoryStore
 from memory_store.verification import verify_folder

@@ -11,8 +11,9 @@ import pytest
 
 from memory_store.config import MemoryStoreConfig
 from memory_store.errors import MemoryStoreError, MemoryUnreadable
+from memory_store.hints import Hint, Keep
 from memory_store.memory import Memory
-from memory_store.records import Clock, Embedding, Encoded, Hint, Keep
+from memory_store.records import Clock, Embedding, Encoded
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
 

@@ -6,24 +6,11 @@ from dataclasses import replace
 import pytest
 
 from memory_store.errors import InvalidHint
+from memory_store.hints import MAX_LABELS, Hint, Keep, check_label
 from memory_store.keeping import Keeping
 from memory_store.memory import Memory
 from memory_store.novelty import distance
-from memory_store.records import (
-    MAX_LABELS,
-    Clock,
-    Embedding,
-    Encoded,
-    Hint,
-    Keep,
-    Novel,
-    Outcome,
-    Repeat,
-    Session,
-    Withheld,
-    WithheldReason,
-    check_label,
-)
+from memory_store.records import Clock, Embedding, Encoded, Novel, Outcome, Repeat, Session, Withheld, WithheldReason
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
 

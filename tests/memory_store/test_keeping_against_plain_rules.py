@@ -15,23 +15,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from memory_store.config import MemoryStoreConfig
+from memory_store.hints import Hint, Keep
 from memory_store.keeping import Keeping
 from memory_store.kept_times import KeptTimes
 from memory_store.memory import Memory
 from memory_store.novelty import distance
-from memory_store.records import (
-    Clock,
-    Embedding,
-    Encoded,
-    Hint,
-    Keep,
-    Novel,
-    Outcome,
-    Repeat,
-    Verdict,
-    Withheld,
-    WithheldReason,
-)
+from memory_store.records import Clock, Embedding, Encoded, Novel, Outcome, Repeat, Verdict, Withheld, WithheldReason
 from memory_store.store import MemoryStore
 from memory_store.vectors import as_stored
 from memory_store.verification import verify_folder

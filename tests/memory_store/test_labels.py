@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from memory_store.errors import ExemplarNotFound
+from memory_store.hints import Hint
 from memory_store.memory import Memory
-from memory_store.records import Clock, Embedding, Encoded, Hint
+from memory_store.records import Clock, Embedding, Encoded
 from memory_store.scope import Scope
 
 Facing = Callable[[float], Embedding]

@@ -8,10 +8,11 @@ import pytest
 from briefs import brief
 from memory_store import loading
 from memory_store.errors import MemoryUnreadable
+from memory_store.hints import Hint
 from memory_store.keeping import Keeping
 from memory_store.memory import Memory
 from memory_store.novelty import distance
-from memory_store.records import Clock, Embedding, Encoded, Hint, Withheld, WithheldReason
+from memory_store.records import Clock, Embedding, Encoded, Withheld, WithheldReason
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
 

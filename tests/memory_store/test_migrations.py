@@ -14,6 +14,7 @@ from briefs import brief
 from ledger import Ledger, Sent, cosine_distance
 from memory_store import migrations
 from memory_store.errors import MemoryUnreadable
+from memory_store.hints import Hint, Keep
 from memory_store.keeping import Keeping
 from memory_store.lesson_rows import Feedback
 from memory_store.memory import Memory
@@ -22,8 +23,6 @@ from memory_store.records import (
     Clock,
     Embedding,
     Encoded,
-    Hint,
-    Keep,
     Novel,
     Policy,
     Rejected,

@@ -24,10 +24,11 @@ from memory_store.errors import (
     StoreUnavailable,
     TooManyMemories,
 )
+from memory_store.hints import Hint, Keep
 from memory_store.keeping import Budget, Keeping
 from memory_store.memory import Memory
 from memory_store.migrations import STEPS
-from memory_store.records import Arrival, Clock, Embedding, Encoded, Hint, Keep, Rejected, Session, Unusable
+from memory_store.records import Arrival, Clock, Embedding, Encoded, Rejected, Session, Unusable
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
 from memory_store.transfer import Export

@@ -8,6 +8,7 @@ import pytest
 from briefs import brief
 from memory_store.errors import MomentNotFound
 from memory_store.facts import Contents
+from memory_store.hints import Hint, Keep
 from memory_store.keeping import Keeping
 from memory_store.memory import Memory
 from memory_store.novelty import distance
@@ -17,8 +18,6 @@ from memory_store.records import (
     Embedding,
     Encoded,
     ForgottenCounts,
-    Hint,
-    Keep,
     Rejected,
     Retention,
     Unusable,

@@ -11,9 +11,10 @@ import pytest
 
 from memory_store.budget import BudgetState, Condition
 from memory_store.config import MemoryStoreConfig
+from memory_store.hints import Hint, Keep
 from memory_store.keeping import Budget, Keeping
 from memory_store.memory import Memory
-from memory_store.records import Clock, Encoded, Hint, Keep
+from memory_store.records import Clock, Encoded
 from memory_store.store import MemoryStore
 from service.budget_watch import BudgetWatch
 from service.metrics import Metrics
