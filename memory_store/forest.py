@@ -166,6 +166,21 @@ class Snapshot:
             table[to] = self.tables[piece][within]
         return StayFacts(table)
 
+    def find(self, stay_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], StayFacts]:
+        """Find stays by their numbers: rows and facts, all facts 0 where there is none. Grows with all stays."""
+        numbers = np.concatenate([table[:, 0] for table in self.tables])
+        rows = np.concatenate(
+            [piece * self.piece_rows + np.arange(len(table)) for piece, table in enumerate(self.tables)]
+        )
+        order = np.argsort(numbers, kind="stable")
+        places = np.searchsorted(numbers, stay_ids, sorter=order)
+        there = places < len(order)
+        found = np.zeros(len(stay_ids), np.int64)
+        found[there] = rows[order[places[there]]]
+        there[there] = numbers[order[places[there]]] == stay_ids[there]
+        table = self.facts_of(found).table if len(rows) else np.zeros((len(stay_ids), len(_FIELDS)), np.int64)
+        return found, StayFacts(np.where(there[:, None], table, 0))
+
     def with_stays(self, facts: Sequence[tuple[int, ...]], means: Sequence[NDArray[np.float32]]) -> "Snapshot":
         """Add stays to the last piece: their `_FIELDS`, and their means, float32 [D]."""
         last_means = np.concatenate([self.means[-1], np.stack(means)])

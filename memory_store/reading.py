@@ -88,18 +88,32 @@ class Reading:
         with reading_errors(self._path):
             return [sighting_from(row) for row in rows]
 
-    def labelled(self, scope: Scope) -> list[tuple[Sighting, int]]:
-        """Read the sightings that carry one of a scope's labels and overlap it, with the positions of their stays."""
+    def labelled_stays(self, scope: Scope) -> list[tuple[int, ...]]:
+        """Add up the sightings that carry one of a scope's labels and overlap it, by their stays.
+
+        Returns:
+            Stay, stream, position, exemplar, frames, first and last capture time of each, and the frames of all
+            sightings of the stay.
+        """
+        where, values = _labelled(scope)
+        return self._rows(
+            "SELECT g.stay_id, g.stream_id, t.position, g.exemplar_id, sum(g.frames), min(g.start_us), max(g.end_us),"
+            " (SELECT sum(o.frames) FROM sightings o WHERE o.exemplar_id = g.exemplar_id AND o.stay_id = g.stay_id)"
+            f" FROM sightings g JOIN stays t ON t.id = g.stay_id WHERE {where} GROUP BY g.stay_id ORDER BY g.stay_id",
+            values,
+        )
+
+    def labelled_sightings(self, scope: Scope, stay_ids: Sequence[int]) -> list[Sighting]:
+        """Read the sightings of some stays that carry one of a scope's labels and overlap it, stay by stay."""
         columns = ", ".join(f"g.{column.strip()}" for column in SIGHTING_COLUMNS.split(","))
-        streams, values = _of_streams("g.stream_id", scope)
+        where, values = _labelled(scope)
         rows = self._rows(
-            f"SELECT {columns}, t.position FROM sightings g JOIN stays t ON t.id = g.stay_id WHERE {streams}"
-            " AND g.id IN (SELECT sighting_id FROM sighting_labels WHERE label IN (SELECT value FROM json_each(?)))"
-            " AND g.start_us <= ? AND g.end_us >= ? ORDER BY g.stay_id, g.id",
-            (*values, json.dumps(sorted(scope.labels or ())), scope.last_us, scope.first_us),
+            f"SELECT {columns} FROM sightings g WHERE {where} AND g.stay_id IN (SELECT value FROM json_each(?))"
+            " ORDER BY g.stay_id, g.id",
+            (*values, json.dumps(list(stay_ids))),
         )
         with reading_errors(self._path):
-            return [(sighting_from(row[:-1]), int(row[-1])) for row in rows]
+            return [sighting_from(row) for row in rows]
 
     def withheld_within(self, scope: Scope) -> int:
         """Count the withheld frames within a scope."""
@@ -301,6 +315,16 @@ class Reading:
         rows = self._rows("SELECT jpeg, checksum FROM thumbnails WHERE exemplar_id = ?", (exemplar_id,))
         with reading_errors(self._path):
             return checked(*rows[0]) if rows else None
+
+
+def _labelled(scope: Scope) -> tuple[str, tuple[object, ...]]:
+    """Write the condition on sightings g to carry one of a scope's labels and to overlap it, and its values."""
+    streams, values = _of_streams("g.stream_id", scope)
+    where = (
+        f"{streams} AND g.start_us <= ? AND g.end_us >= ?"
+        " AND g.id IN (SELECT sighting_id FROM sighting_labels WHERE label IN (SELECT value FROM json_each(?)))"
+    )
+    return where, (*values, scope.last_us, scope.first_us, json.dumps(sorted(scope.labels or ())))
 
 
 def _of_streams(column: str, scope: Scope) -> tuple[str, list[int]]:

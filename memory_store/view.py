@@ -271,12 +271,7 @@ def view_of(
     blocks = snapshot.blocks
     last = len(snapshot.means) - 1
     if scope.labels is not None:
-        cut = list(_labelled(scope, reading, stored))
-        first = last * snapshot.piece_rows + len(snapshot.tables[last])
-        if cut:
-            snapshot = snapshot.with_stays([stay for stay, _ in cut], [mean for _, mean in cut])
-        none = blocks.chosen(np.zeros(len(blocks.column("stays")), np.bool_))
-        return View(snapshot, scope, none, first + np.arange(len(cut)), None)
+        return _labelled_view(snapshot, scope, reading, stored)
     opened = last * snapshot.piece_rows + np.arange(len(snapshot.tables[last]))
     if scope.is_everything:
         there = blocks.column("stays") > 0
@@ -326,16 +321,25 @@ class _Part:
     last_us: int
 
 
-def _labelled(
-    scope: Scope, reading: Reading, stored: Callable[[int], Embedding]
-) -> Iterator[tuple[tuple[int, ...], Embedding]]:
-    """Put together what a scope with labels leaves of stays: what is known of each, and its mean."""
-    for _, group in groupby(reading.labelled(scope), key=lambda found: found[0].stay_id):
-        found = list(group)
-        first, position = found[0]
-        name = (first.stay_id, first.stream_id, position, first.exemplar_id)
-        sightings = [sighting for sighting, _ in found]
-        yield from _left([part for part in _parts(reading, sightings, scope) if part.frames], name, stored)
+def _labelled_view(snapshot: Snapshot, scope: Scope, reading: Reading, stored: Callable[[int], Embedding]) -> View:
+    """Take what carries one of a scope's labels: whole stays as they are, of others what their sightings leave."""
+    found = np.array(reading.labelled_stays(scope), np.int64).reshape(-1, 8)
+    rows, facts = snapshot.find(found[:, 0])
+    labelled, all_frames = StayFacts(found[:, :7]), found[:, 7]
+    whole = (labelled.column("frames") == all_frames) & (facts.column("frames") == all_frames)
+    whole &= _inside(labelled, scope)
+    names = {name[0]: name for name in labelled.names(~whole)}
+    cut = []
+    sightings = reading.labelled_sightings(scope, list(names))
+    for stay_id, group in groupby(sightings, key=lambda sighting: sighting.stay_id):
+        if stay_id in names:
+            parts = [part for part in _parts(reading, list(group), scope) if part.frames]
+            cut += list(_left(parts, names[stay_id], stored))
+    first = (len(snapshot.means) - 1) * snapshot.piece_rows + len(snapshot.tables[-1])
+    if cut:
+        snapshot = snapshot.with_stays([stay for stay, _ in cut], [mean for _, mean in cut])
+    none = snapshot.blocks.chosen(np.zeros(len(snapshot.blocks.column("stays")), np.bool_))
+    return View(snapshot, scope, none, np.concatenate([rows[whole], first + np.arange(len(cut))]), None)
 
 
 def _left(
