@@ -19,8 +19,8 @@ class MemoryStoreConfig:
     """Streams of one memory, in [1, 100,000]."""
 
     curve_frames: int = 10_240
-    """Embeddings that each memory holds for curves over thresholds, in [1,024, 1,000,000]; each takes 620 bytes, in
-    memory and on disk. With more frames than that, curves are estimates."""
+    """Embeddings that each memory holds for curves over thresholds, in [1,024, 1,000,000]; each takes some 650
+    bytes, in memory and on disk. With more frames than that, curves are estimates."""
 
     def __post_init__(self) -> None:
         """Check ranges.

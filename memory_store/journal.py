@@ -98,7 +98,7 @@ class Journal:
         self.identity = Identity(*row)
 
     @staticmethod
-    def create(path: Path, encoder_version: str, dimension: int, threshold: float) -> None:
+    def create(path: Path, encoder_version: str, dimension: int, threshold: float, keeping: Keeping) -> None:
         """Write a new journal; when this returns, it is on disk under its name.
 
         Raises:
@@ -117,7 +117,7 @@ class Journal:
                         " VALUES (1, ?, ?, ?, lower(hex(randomblob(16))))",
                         (encoder_version, dimension, now_us()),
                     )
-                    write_policy(connection, PolicyRecord(1, None, threshold, Keeping()), now_us())
+                    write_policy(connection, PolicyRecord(1, None, threshold, keeping), now_us())
             finally:
                 connection.close()
             draft.rename(path)

@@ -13,7 +13,7 @@ from memory_store.forest import BLOCK_SIZE, Stay, StaySum
 from memory_store.keeping import Keeping
 from memory_store.policies import PolicyRecord
 from memory_store.records import Clock, FrameKind, Retention
-from memory_store.rows import SIGHTING_COLUMNS, sighting_from
+from memory_store.rows import SAME_KEEPING, SIGHTING_COLUMNS, sighting_from
 from memory_store.scope import Scope
 from memory_store.session_state import SessionState, StreamState
 from memory_store.vectors import matrix_from
@@ -80,17 +80,41 @@ def policies_of(connection: sqlite3.Connection) -> list[PolicyRecord]:
     Raises:
         ValueError: one of them is not what was written.
     """
-    keepings: dict[str | None, Keeping | None] = {
-        None: None
-    }  # each move of a threshold by a budget names its own again
+    latest: dict[int | None, Keeping | None] = {}  # by stream
     records = []
     for revision, stream_id, threshold, keeping in connection.execute(
         "SELECT revision, stream_id, threshold, keeping FROM policies ORDER BY revision"
     ):
-        if keeping not in keepings:
-            keepings[keeping] = Keeping.from_json(keeping)
-        records.append(PolicyRecord(revision, stream_id, threshold, keepings[keeping]))
+        if keeping != SAME_KEEPING:
+            latest[stream_id] = None if keeping is None else Keeping.from_json(keeping)
+        records.append(PolicyRecord(revision, stream_id, threshold, latest[stream_id]))
     return records
+
+
+def forget_policies(connection: sqlite3.Connection) -> None:
+    """Take out the records that nothing is decided by any more and that nothing left was decided by.
+
+    Of the memory and of each stream those stay that were in force when the first of what is left was decided, and all
+    since.
+    """
+    [(first,)] = connection.execute(
+        "SELECT min(policy_revision) FROM (SELECT min(policy_revision) AS policy_revision FROM sightings"
+        " UNION ALL SELECT min(policy_revision) FROM withheld)"
+    )
+    for (stream_id,) in connection.execute("SELECT DISTINCT stream_id FROM policies").fetchall():
+        [(oldest, keeping)] = connection.execute(
+            "SELECT max(revision), keeping FROM policies WHERE stream_id IS ? AND revision <= coalesce(?, revision)",
+            (stream_id, first),
+        )
+        if oldest is None:
+            continue  # all of them came later
+        if keeping == SAME_KEEPING:
+            connection.execute(
+                "UPDATE policies SET keeping = (SELECT keeping FROM policies WHERE stream_id IS ? AND revision < ?"
+                " AND keeping IS NOT ? ORDER BY revision DESC LIMIT 1) WHERE revision = ?",
+                (stream_id, oldest, SAME_KEEPING, oldest),
+            )
+        connection.execute("DELETE FROM policies WHERE stream_id IS ? AND revision < ?", (stream_id, oldest))
 
 
 def kept_of(
@@ -124,6 +148,12 @@ def withheld_extent(connection: sqlite3.Connection) -> tuple[int | None, int | N
         " max((SELECT max(capture_us) FROM withheld WHERE stream_id = s.id)) FROM streams s"
     )
     return first_us, last_us
+
+
+def withheld_times(connection: sqlite3.Connection) -> NDArray[np.int64]:
+    """Read the capture times of all withheld frames: int64 [N]."""
+    rows = connection.execute("SELECT capture_us FROM withheld").fetchall()
+    return np.array(rows, np.int64).reshape(-1)
 
 
 def thumbnail_bytes_of(connection: sqlite3.Connection) -> tuple[float, int]:

@@ -93,11 +93,19 @@ class Memory:
         self._streams = Streams(path, self._journal, self._state, self._lock, self._check_usable, config.max_streams)
         self._gate = Gate(self._state, identity.dimension)
         self._tuning = Tuning(path, identity.uuid, identity.dimension, config.curve_frames, workers.aside)
+        lost = self.reading.frames_of_exemplars(self._tuning.next_exemplar, config.curve_frames)
+        if lost:
+            self._tuning.make_up(lost, self._state.next_ids.exemplar)
         self._curves = Curves(self._state, self._lock, self.reading, self._tuning, self.view, config.curve_frames)
         self._removal = Removal(self._journal, self._state, self._lock, self._check_usable, self._follow, self._tuning)
 
-    def close(self, refusal: MemoryStoreError) -> None:
-        """Close the memory, after the group that is being written; `refusal` is what is raised from then on."""
+    def close(self, refusal: MemoryStoreError, *, deleted: bool = False) -> None:
+        """Close the memory, after the group that is being written.
+
+        Args:
+            refusal: what is raised from then on.
+            deleted: its files go, so that nothing needs to be saved.
+        """
         self._state.stop()
         with suppress(MemoryStoreError):  # what is not on record by then is not missed by anything that was promised
             self.lessons.record_served()
@@ -105,7 +113,7 @@ class Memory:
             self._refusal = refusal
             self.reading.close(refusal)
             self._journal.close()
-        self._tuning.close()
+        self._tuning.close(save=not deleted)
 
     # The frame's way
 
@@ -158,7 +166,7 @@ class Memory:
             self._journal.commit(group)
             with self._following():
                 self._state.take_in(group)
-            self._tuning.add(self._gate.seen(arrivals, verdicts))
+            self._tuning.add(self._gate.seen(arrivals, verdicts), self._state.next_ids.exemplar)
             return verdicts
 
     def look(self, embedding: Embedding) -> Neighbour | None:

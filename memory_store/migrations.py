@@ -213,8 +213,11 @@ CREATE INDEX evidence_by_feedback ON evidence (feedback_id);
 """
 
 _FOURTH = """
--- keeping: what there is to deciding beside the threshold, as JSON; NULL as with the threshold.
+-- keeping: what there is to deciding beside the threshold, as JSON; NULL as with the threshold; '=': as in the record
+-- before of the same stream.
 ALTER TABLE policies ADD COLUMN keeping TEXT;
+CREATE INDEX policies_by_stream ON policies (stream_id, revision);
+CREATE INDEX sightings_by_policy ON sightings (policy_revision);
 
 ALTER TABLE sessions ADD COLUMN withheld_frames INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sessions ADD COLUMN forgotten_withheld INTEGER NOT NULL DEFAULT 0;
@@ -234,6 +237,7 @@ CREATE TABLE withheld (
     PRIMARY KEY (session_id, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX withheld_by_time ON withheld (stream_id, capture_us);
+CREATE INDEX withheld_by_policy ON withheld (policy_revision);
 
 -- labels: in order, a line each. The table finds the sightings of a label.
 ALTER TABLE sightings ADD COLUMN labels TEXT NOT NULL DEFAULT '';

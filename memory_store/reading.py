@@ -29,6 +29,7 @@ from memory_store.records import (
 )
 from memory_store.rows import SIGHTING_COLUMNS, Row, labels_from, sighting_from
 from memory_store.scope import EARLIEST_US, LATEST_US, Scope
+from memory_store.seen_frames import SeenFrame
 from memory_store.session_state import StreamState
 from memory_store.vectors import checked, embedding_from
 
@@ -114,6 +115,19 @@ class Reading:
         )
         with reading_errors(self._path):
             return [sighting_from(row) for row in rows]
+
+    def frames_of_exemplars(self, first: int, most: int) -> list[SeenFrame]:
+        """Read the own frames of the latest exemplars, from a number on, in order; those forgotten are left out."""
+        rows = self._rows(
+            "SELECT n.stream_id, e.capture_us, e.embedding, e.checksum FROM exemplars e"
+            " JOIN sessions n ON n.id = e.session_id WHERE e.id >= ? AND NOT e.recentred ORDER BY e.id DESC LIMIT ?",
+            (first, most),
+        )
+        with reading_errors(self._path):
+            return [
+                SeenFrame(stream_id, capture_us, embedding_from(blob, checksum), own_stream_only=False, horizon_us=None)
+                for stream_id, capture_us, blob, checksum in reversed(rows)
+            ]
 
     def withheld_within(self, scope: Scope) -> int:
         """Count the withheld frames within a scope."""

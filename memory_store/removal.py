@@ -14,7 +14,7 @@ from memory_store.errors import StoreUnavailable
 from memory_store.forgetting import Forgetting
 from memory_store.index_upkeep import FIRST_TRAINING
 from memory_store.journal import Journal
-from memory_store.loading import unfinished_of
+from memory_store.loading import forget_policies, unfinished_of
 from memory_store.records import CompactedCounts, ForgottenCounts, Retention
 from memory_store.scope import Scope
 from memory_store.state import MemoryState
@@ -126,7 +126,11 @@ class Removal:
         try:
             self._tuning.forget(scope)
         except OSError as error:
-            raise StoreUnavailable(f"cannot write what is held for curves anew: {error}") from error
+            raise StoreUnavailable(f"cannot remove what is held for curves: {error}") from error
+        with self._lock:
+            self._check_usable()
+            with self._journal.writing() as connection:
+                forget_policies(connection)
         self._erase()
         with self._lock:
             self._check_usable()
@@ -177,7 +181,7 @@ class Removal:
                 number = math.ceil(_beyond(retention.max_exemplars, contents.exemplars) * len(last_us))
                 limits.append(int(np.partition(last_us, number - 1)[number - 1]))
             used_bytes = 0 if retention.max_bytes is None else self._used_bytes(retention.max_bytes)
-            if retention.max_bytes is not None and contents.stays and used_bytes > retention.max_bytes:
+            if retention.max_bytes is not None and used_bytes > retention.max_bytes:
                 share = _beyond(retention.max_bytes, used_bytes)
                 limits.append(self._state.captured_by(share))
         return max(limits, default=None)

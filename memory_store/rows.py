@@ -12,6 +12,9 @@ from memory_store.records import Policy, Sighting
 from memory_store.session_state import NextIds
 from memory_store.vectors import embedding_blob, mean_blob, mean_from
 
+SAME_KEEPING = "="
+"""Stands for the policy of keeping of the record before."""
+
 Row = tuple[Any, ...]
 """A row of SQLite; the columns stand in the query, and the schema is strict about their types."""
 
@@ -40,7 +43,7 @@ def write_group(connection: sqlite3.Connection, group: Group) -> None:
     _write_stays(connection, group)
     write_examples(connection, group.bands, group.examples)
     for record in group.records:
-        write_policy(connection, record, group.decided_us)
+        write_policy(connection, record, group.decided_us, same_keeping=True)
     connection.executemany(
         "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
@@ -76,9 +79,20 @@ def write_group(connection: sqlite3.Connection, group: Group) -> None:
     )
 
 
-def write_policy(connection: sqlite3.Connection, record: PolicyRecord, since_us: int) -> None:
-    """Write what is put in force."""
-    keeping = None if record.keeping is None else record.keeping.to_json()
+def write_policy(
+    connection: sqlite3.Connection, record: PolicyRecord, since_us: int, *, same_keeping: bool = False
+) -> None:
+    """Write what is put in force.
+
+    Args:
+        connection: to the journal.
+        record: what is put in force.
+        since_us: when.
+        same_keeping: its policy of keeping is that of the record before; there are many that only move a threshold.
+    """
+    keeping = None
+    if record.keeping is not None:
+        keeping = SAME_KEEPING if same_keeping else record.keeping.to_json()
     connection.execute(
         "INSERT INTO policies (revision, stream_id, threshold, since_us, keeping) VALUES (?, ?, ?, ?, ?)",
         (record.revision, record.stream_id, record.threshold, since_us, keeping),

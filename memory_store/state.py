@@ -198,13 +198,13 @@ class MemoryState:
     def captured_by(self, share: float) -> int:
         """Estimate by when a share of the frames was captured: those of a stay are taken to be spread evenly.
 
-        Grows with the number of stays.
+        Grows with the number of stays and of withheld frames; there must be one.
         """
-        facts = self.forest.facts(None)
-        frames, first_us, last_us = (
-            facts.column(name).astype(np.float64) for name in ("frames", "first_us", "last_us")
-        )
-        low, high = int(facts.column("first_us").min()), int(facts.column("last_us").max())
+        facts, withheld_us = self.forest.facts(None), loading.withheld_times(self._journal.connection)
+        firsts, lasts = (np.concatenate([facts.column(name), withheld_us]) for name in ("first_us", "last_us"))
+        frames = np.concatenate([facts.column("frames"), np.ones_like(withheld_us)]).astype(np.float64)
+        first_us, last_us = firsts.astype(np.float64), lasts.astype(np.float64)
+        low, high = int(firsts.min()), int(lasts.max())
         while low < high:
             middle = (low + high) // 2
             before = np.clip((middle - first_us + 1) / (last_us - first_us + 1), 0, 1) * frames

@@ -155,16 +155,14 @@ class MemoryStore:
         with self._lock:
             self._check_free(name)
             _remove_copies(path)
-            Journal.create(path, encoder_version, dimension, threshold)
+            Journal.create(path, encoder_version, dimension, threshold, keeping or Keeping())
             memory = self.get(name)
-            try:
-                if retention is not None:
+            if retention is not None:
+                try:
                     memory.set_retention(retention)
-                if keeping is not None:
-                    memory.set_policy(None, keeping=keeping)
-            except StoreUnavailable:
-                self.delete(name)
-                raise
+                except StoreUnavailable:
+                    self.delete(name)
+                    raise
             return memory
 
     def _check_free(self, name: str) -> None:
@@ -193,7 +191,7 @@ class MemoryStore:
                     raise PolicyChanged(f"expected revision {expected_revision}, found {revision}")
             opened = self._opened.pop(name, None)
             if opened is not None:
-                opened.close(MemoryNotFound(f"memory {name} was deleted"))
+                opened.close(MemoryNotFound(f"memory {name} was deleted"), deleted=True)
             _remove_copies(path)
             Journal.delete(path)
 

@@ -206,12 +206,16 @@ class WhatIf:
             held=len(state.entries),
         )
 
-    def forget(self, scope: Scope) -> None:
+    def forget(self, scope: Scope) -> bool:
         """Let go of the embeddings of the frames of a scope, and of the rows that are of such frames only.
 
         What was decided on other frames stands. Where nothing is left, all begins anew.
+
+        Returns:
+            Whether there were such embeddings.
         """
         with self._deciding, self._noting:
+            waiting = len(self._waiting)
             self._waiting = deque(
                 frame for frame in self._waiting if not _covers(scope, frame.stream_id, frame.capture_us)
             )
@@ -227,6 +231,7 @@ class WhatIf:
             if not len(self._rows) and gone.all() and not self._waiting:
                 self._gates = VirtualGates(self._dimension, THRESHOLDS, self._limit)
                 self._missing = 0
+            return bool(gone.any()) or len(self._waiting) < waiting
 
     def copy(self) -> WhatIfState:
         """Copy all that is remembered."""

@@ -40,6 +40,9 @@ class WhatIfCopy:
     state: WhatIfState
     """All that is remembered."""
 
+    next_exemplar: int = 1
+    """The number of the first exemplar whose frame is not in it."""
+
 
 def copy_path(journal: Path) -> Path:
     """Name the file beside a journal."""
@@ -56,6 +59,7 @@ def write_copy(path: Path, copy: WhatIfCopy) -> None:
     header = {
         "format": _FORMAT,
         "memory": copy.memory_uuid,
+        "next_exemplar": copy.next_exemplar,
         "thresholds": THRESHOLDS,
         "dimension": state.waiting.vectors.shape[1],
         "entries": len(state.gates.entries),
@@ -103,7 +107,8 @@ def read_copy(path: Path, dimension: int) -> WhatIfCopy | None:
             raise WhatIfCopyDamaged(
                 f"expected {_FORMAT!r} of width {dimension} at {THRESHOLDS} in {path}, got {line[:200]!r}"
             )
-        return WhatIfCopy(header["memory"], _state_from(header, _read_arrays(body, header)))
+        state = _state_from(header, _read_arrays(body, header))
+        return WhatIfCopy(header["memory"], state, int(header["next_exemplar"]))
     except (ValueError, LookupError, TypeError) as error:
         raise WhatIfCopyDamaged(f"expected a copy for curves in {path}: {error}") from error
 

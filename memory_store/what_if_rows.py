@@ -13,7 +13,7 @@ from memory_store.seen_frames import Flags, Frames, Ids, within
 from memory_store.virtual_gates import Decisions, Figures
 
 MOST_ROWS = 8192
-"""Beyond it, rows of the same stream are added up in pairs; whole batches of one stream get there in 10^6 frames."""
+"""Beyond it, rows of the same stream are added up in pairs, the smallest first, until half as many are left."""
 
 _COLUMNS = ("stream_id", "first_us", "last_us", "active_us", "frames")
 _SUMS = ("kept", "correction", "dropped_novelty")
@@ -85,12 +85,18 @@ class Rows:
         return found
 
     def _in_pairs(self) -> "Rows":
+        """Add up neighbours of the same stream, those with the fewest frames first, until half of the rows are left."""
         order = np.argsort(self.column("stream_id"), kind="stable")
-        streams = self.column("stream_id")[order]
-        starts = np.flatnonzero(np.diff(streams, prepend=streams[0] - 1))
-        place = np.arange(len(streams)) - np.repeat(starts, np.diff(starts, append=len(streams)))
-        begins = np.flatnonzero(place % 2 == 0)
         rows = self.chosen(order)
+        streams, frames = rows.column("stream_id"), rows.column("frames")
+        joined = np.zeros(len(rows), bool)  # with the row before
+        ends = np.zeros(len(rows), bool)  # it is in a pair
+        left = len(rows) - MOST_ROWS // 2
+        for place in np.argsort(frames[:-1] + frames[1:], kind="stable").tolist():
+            if left and streams[place] == streams[place + 1] and not (ends[place] or ends[place + 1]):
+                joined[place + 1] = ends[place] = ends[place + 1] = True
+                left -= 1
+        begins = np.flatnonzero(~joined)
         table = np.add.reduceat(rows.table, begins, axis=0)
         table[:, 0] = streams[begins]
         table[:, 1] = np.minimum.reduceat(rows.column("first_us"), begins)

@@ -15,7 +15,7 @@ class BudgetWatch:
 
     def __init__(self) -> None:
         """Begin with every stream on its budget."""
-        self._conditions: dict[tuple[str, str], Condition] = {}
+        self._conditions: dict[str, dict[str, Condition]] = {}
 
     def look(self, memory: Memory) -> None:
         """Look at the streams of a memory.
@@ -23,9 +23,10 @@ class BudgetWatch:
         Raises:
             MemoryStoreError: it was closed meanwhile.
         """
-        for stream, (threshold, state) in memory.budget_states().items():
-            before = self._conditions.get((memory.name, stream), Condition.HOLDING)
-            self._conditions[memory.name, stream] = state.condition
+        states, known = memory.budget_states(), self._conditions.get(memory.identity.uuid, {})
+        self._conditions[memory.identity.uuid] = {stream: state.condition for stream, (_, state) in states.items()}
+        for stream, (threshold, state) in states.items():
+            before = known.get(stream, Condition.HOLDING)
             if state.kept_of_target is None or state.condition is before:
                 continue
             told = (

@@ -1,6 +1,7 @@
 """What other thresholds would have kept, between messages of the contract and values of the store."""
 
 from framekeep.v1 import video_memory_pb2 as pb
+from memory_store.budget import DAY_US
 from memory_store.errors import InvalidThreshold
 from memory_store.examples import Example
 from memory_store.facts import ThresholdCurve
@@ -16,8 +17,6 @@ MAX_THRESHOLDS = 64
 
 MAX_EXAMPLES = 10
 """Frames above and below each threshold; a thumbnail takes about 10 KB."""
-
-_DAY_US = 86_400_000_000
 
 
 class Curves:
@@ -82,7 +81,7 @@ def _outcome_to(
         just_below=below,
     )
     if curve.active_us:
-        message.exemplars_per_day = outcome.exemplars * _DAY_US / curve.active_us
+        message.exemplars_per_day = outcome.exemplars * DAY_US / curve.active_us
         message.bytes_per_day = message.exemplars_per_day * curve.bytes_each
     return message
 

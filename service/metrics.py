@@ -85,7 +85,7 @@ class Metrics:
         return f"{host}:{server.server_port}"
 
     def stop(self) -> None:
-        """Serve no more; waits for a reading that goes on."""
+        """Serve no more; a reading that goes on may be cut off."""
         if self._serving is not None:
             server, thread = self._serving
             server.shutdown()

@@ -59,6 +59,20 @@ def test_estimates_that_rise_are_met_where_they_first_fall_to_it() -> None:
     assert 0.1 < expectation_of(wavy, Budget(exemplars_per_day=62)).novelty_threshold < 0.2
 
 
+def test_where_a_threshold_keeps_nothing_the_curve_ends_at_half_an_exemplar() -> None:
+    falling = curve([8, 2, 0, 0], (0.1, 0.2, 0.4, 0.6))
+
+    for kept, threshold in ((4, 0.1 * 2**0.5), (1, 0.2 * 2**0.5), (0.3, 0.4)):
+        for budget in (Budget(share=kept / 10_000), Budget(exemplars_per_day=kept), Budget(bytes_per_day=kept)):
+            expected = expectation_of(falling, budget)
+            assert expected.is_within
+            assert expected.novelty_threshold == pytest.approx(threshold, rel=5e-3)
+
+
+def test_where_no_threshold_keeps_anything_a_target_is_beyond_them() -> None:
+    assert expectation_of(curve([0, 0], (0.1, 0.2)), Budget(share=0.1)) == Expectation(0.1, is_within=False)
+
+
 def test_without_frames_or_time_there_is_nothing_to_judge_by() -> None:
     nothing = ThresholdCurve((), 0, 0, power().duration, 0.0, 0, 100)
     moment = ThresholdOutcome(0.1, 1.0, 0.0, 1.0, None, None, 0.0, 0.0, (), ())

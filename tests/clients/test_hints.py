@@ -176,6 +176,7 @@ def test_tasks_send_hints_too(hinted: HintedServer) -> None:
         ([""], "expected a label of 1 to 63 characters"),
         ([LONGEST + "x"], "expected a label of 1 to 63 characters"),
         (["a\nb"], "without control characters, got 'a\\\\nb'"),
+        (["\udcff"], "in UTF-8 without control characters, got '.udcff'"),
         ([str(number) for number in range(17)], "expected at most 16 labels, got 17"),
     ],
 )
@@ -186,6 +187,14 @@ def test_labels_of_another_form_are_refused(labels: list[str], message: str) -> 
         SourceFrame(0, None, PICTURE, labels=tuple(labels))
     with Client("localhost:1") as fk, pytest.raises(InvalidRequest, match=message):
         fk.stream([PICTURE], memory="m", stream="s", frames_per_second=1, labels=labels)
+
+
+@pytest.mark.parametrize("command", [["stream", ".", "--memory", "m"], ["query", "m", "--exemplar", "1"]])
+def test_a_label_that_is_not_utf8_is_one_line(command: list[str]) -> None:
+    result = CliRunner().invoke(main, ["--server", "localhost:1", *command, "--label", "\udcff"])
+
+    told = "error: expected a label of 1 to 63 characters in UTF-8 without control characters, got '\\udcff'\n"
+    assert (result.exit_code, result.stderr) == (1, told)
 
 
 def test_labels_may_be_long_in_any_script_and_are_told_once() -> None:

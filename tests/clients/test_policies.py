@@ -12,6 +12,7 @@ from framekeep import Budget, BudgetCondition, BudgetState, Comparison, InvalidR
 from framekeep.commands.memories import memories
 from framekeep.commands.parameters import budget
 from framekeep.converters import contents_from, memory_from, stream_from
+from framekeep.memories import Memory, Stream
 from framekeep.policy_converters import budget_state_from, policy_from, policy_to
 from framekeep.policy_printing import policy_options, shown_policy, shown_state, shown_target
 from framekeep.v1 import video_memory_pb2 as pb
@@ -85,13 +86,22 @@ def test_a_budget_has_one_target_and_thresholds_in_order(arguments: dict[str, fl
         Budget(**arguments)
 
 
-def test_limits_below_the_least_are_refused() -> None:
+def test_limits_out_of_their_range_are_refused() -> None:
     with pytest.raises(InvalidRequest, match="expected horizon of at least a microsecond, got 0 s"):
         KeepingPolicy(horizon=timedelta(0))
     with pytest.raises(InvalidRequest, match="expected min_interval of at least a microsecond, got -1 s"):
         KeepingPolicy(min_interval=timedelta(seconds=-1))
-    with pytest.raises(InvalidRequest, match="expected max_exemplars_per_minute of at least 1, got 0"):
-        KeepingPolicy(max_exemplars_per_minute=0)
+    longest = timedelta(microseconds=2**53)
+    with pytest.raises(InvalidRequest, match=r"expected horizon of at most 2\*\*53 microseconds, about 285 years, got"):
+        KeepingPolicy(horizon=longest + timedelta(microseconds=1))
+    with pytest.raises(InvalidRequest, match=r"expected min_interval of at most .* got 999999999 days"):
+        KeepingPolicy(min_interval=timedelta.max)
+    for number, told in ((0, "0"), (1_000_001, "1,000,001"), (2**31, "2,147,483,648")):
+        with pytest.raises(InvalidRequest, match=f"expected max_exemplars_per_minute from 1 to 1,000,000, got {told}"):
+            KeepingPolicy(max_exemplars_per_minute=number)
+    assert (
+        policy_to(KeepingPolicy(horizon=longest, max_exemplars_per_minute=1_000_000)).horizon.seconds == 2**53 // 10**6
+    )
 
 
 def test_what_this_client_does_not_know_breaks_the_contract() -> None:
@@ -204,10 +214,16 @@ class ListeningClient:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def set_keeping(self, memory: str, keeping: KeepingPolicy, *, stream: str | None) -> dict[str, str]:
-        assert (memory, stream) == ("lobby", None)
+    def memory(self, name: str) -> Memory:
+        return memory_from(pb.Memory(name=f"memories/{name}", etag="1"))
+
+    def streams(self, _memory: str) -> list[Stream]:
+        return []
+
+    def set_keeping(self, memory: str, keeping: KeepingPolicy, *, stream: str | None, etag: str) -> Memory:
+        assert (memory, stream, etag) == ("lobby", None, "1")
         ListeningClient.told = keeping
-        return {}
+        return self.memory(memory)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

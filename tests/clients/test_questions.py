@@ -39,6 +39,11 @@ def test_a_question_may_be_about_some_labels_only() -> None:
     assert list(question_from("lobby", exemplar=7, labels=["door", "night"]).labels) == ["door", "night"]
     with pytest.raises(InvalidRequest, match="expected a sequence of labels, got the string 'door'"):
         question_from("lobby", exemplar=7, labels="door")
+    many = [str(number) for number in range(40)]
+    assert list(question_from("lobby", exemplar=7, labels=many).labels) == many
+    for label in ("", "x" * 64, "a\nb", "\udcff"):
+        with pytest.raises(InvalidRequest, match="expected a label of 1 to 63 characters in UTF-8 without control"):
+            question_from("lobby", exemplar=7, labels=[label])
 
 
 @pytest.mark.parametrize(("name", "number"), [("top", 0), ("max_stays", 0), ("max_stays", -1)])

@@ -13,6 +13,7 @@ from framekeep.palette import ACCENT, BRIGHT, NOVEL, REPEAT, WEIGHT, Colour
 from framekeep.picture_files import JpegEncoder, Pixels
 from framekeep.suggestion import Suggestion
 from framekeep.threshold_figure import draw_thresholds, examples_to_show, exemplars_to_show, outcomes_to_show
+from framekeep.time_figure import shown_width
 from lettered import find
 
 START = datetime(2026, 1, 31, 5, 6, 7, tzinfo=UTC)
@@ -191,6 +192,30 @@ def test_rows_are_around_the_thresholds_in_force_and_suggested() -> None:
     assert shown(0.1, 0.1) == [0.05, 0.07, 0.1, 0.15, 0.2]
     assert shown(0.02, 0.6) == [0.02, 0.03, 0.3, 0.4, 0.6]
     assert shown(0.05, None) == [0.02, 0.03, 0.05, 0.07, 0.1]
+
+
+@pytest.mark.parametrize("error", [0.0, 0.3])
+def test_nothing_that_is_kept_is_drawn_at_the_foot_of_the_axis(error: float) -> None:
+    figure = drawn(curve([40, 20, 10, 5, 0, 0], error))
+
+    [(share_top, _)] = find(figure, "0.0 %", 2)
+    [(one_top, _)] = find(figure, "0.1 %", 2)
+    ends = sorted({left for top, left in find(figure, "0", 2) if top == share_top})
+    assert share_top > one_top
+    assert ends[0] == 24 + 132 - 12 - shown_width("0")
+
+
+def test_a_curve_that_keeps_nothing_at_all_is_drawn() -> None:
+    figure = drawn(curve([0, 0, 0]))
+
+    assert len(find(figure, "0.0 %", 2)) == 1
+
+
+def test_examples_are_said_to_be_what_they_were_when_they_came() -> None:
+    figure = drawn(rows=[outcome(0.1, 40, below=[example(0.09)])])
+
+    told = "EACH FRAME, ITS NOVELTY WHEN IT CAME, AND RIGHT OF IT THE EXEMPLAR IT WAS COMPARED WITH THEN"
+    assert len(find(figure, told, 2)) == 1
 
 
 def test_a_single_threshold_stands_in_the_middle() -> None:

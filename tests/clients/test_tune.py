@@ -15,7 +15,9 @@ from PIL import Image
 
 from framekeep import Budget, Client, Comparison, KeepingPolicy
 from framekeep.cli import main
+from framekeep.converters import memory_from
 from framekeep.picture_files import JpegEncoder
+from framekeep.undo import Undo
 from framekeep.v1 import video_memory_pb2 as pb
 from lettered import find
 from serving import RunningServer
@@ -184,7 +186,7 @@ def test_as_json_it_is_one_document(start_answering: StartAnswering) -> None:
     assert plain["suggestion"]["novelty_threshold"] == 0.1
     assert (plain["expectation"], plain["retuned"]) == (None, None)
     assert applied["retuned"]["before"]["novelty_threshold"] == 0.1
-    assert applied["retuned"]["undo"] == ["framekeep memories threshold lobby 0.1"]
+    assert applied["retuned"]["undo"] == [f"framekeep --server {address} memories threshold lobby 0.1"]
 
 
 @pytest.mark.parametrize(
@@ -232,7 +234,7 @@ def test_applying_sets_the_threshold_and_undoing_it_sets_it_back(
         "lobby: threshold 0.15",
         "note: yard has a threshold of its own, 0.3, and keeps it",
         "to undo it:",
-        "  framekeep memories threshold lobby 0.1",
+        f"  framekeep --server {server.address} memories threshold lobby 0.1",
     ]
     assert client.memory(lobby).novelty_threshold == 0.15
     undo(result, server.address)
@@ -316,14 +318,29 @@ def test_a_policy_is_set_shown_and_cleared(server: RunningServer, client: Client
     shown = [line.split(maxsplit=1) for line in run(server.address, "memories", "show", lobby).stdout.splitlines()]
 
     told = "budget of 1.0 GB a day at thresholds from 0.05 to 1"
-    assert whole.stdout == f"lobby: compares with the memory; {told}\n"
+    assert whole.stdout == (
+        f"lobby: compares with the memory; {told}\n"
+        "in place of: compares with the memory\n"
+        "to undo it:\n"
+        f"  framekeep --server {server.address} memories keep lobby --clear\n"
+        f"  framekeep --server {server.address} memories threshold lobby 0.1\n"
+        f"  framekeep --server {server.address} memories threshold lobby --stream door --inherit\n"
+    )
     words = "compares with the stream alone, 1 h back; at most 5 exemplars a minute; at least 2 s between exemplars"
-    assert own.stdout == f"lobby / door: {words} (its own)\n"
+    assert own.stdout == (
+        f"lobby / door: {words} (its own)\n"
+        f"in place of: compares with the memory; {told}\n"
+        "to undo it:\n"
+        f"  framekeep --server {server.address} memories keep lobby --stream door --clear\n"
+    )
     assert ["keeping", f"compares with the memory; {told}"] in [[cell.strip() for cell in line] for line in shown]
     assert any(line[0] == "door" and f"{words} (its own)" in line[1] for line in shown if line)
     assert client.memory(lobby).keeping == KeepingPolicy(budget=Budget(bytes_per_day=1e9, min_threshold=0.05))
     back = run(server.address, "memories", "keep", lobby, "--stream", "door", "--clear")
-    assert back.stdout == f"lobby / door: compares with the memory; {told} (that of the memory)\n"
+    assert back.stdout.splitlines()[:2] == [
+        f"lobby / door: compares with the memory; {told} (that of the memory)",
+        f"in place of: {words}",
+    ]
     shown_again = run(server.address, "memories", "show", lobby).stdout.splitlines()
     assert [line.split()[-1] for line in shown_again if line.startswith("door")][-1] == "starting"
     cleared = json.loads(run(server.address, "memories", "keep", lobby, "--clear", "--json").stdout)
@@ -339,6 +356,7 @@ def test_a_policy_is_set_shown_and_cleared(server: RunningServer, client: Client
         ["--clear", "--max-threshold", "0.1"],
         ["--compare", "others"],
         ["--per-minute", "0"],
+        ["--per-minute", "99999999999"],
         ["--budget", "2"],
         ["--horizon", "soon"],
     ],
@@ -347,7 +365,81 @@ def test_policies_of_another_form_are_wrong_usage(arguments: list[str]) -> None:
     assert run("localhost:1", "memories", "keep", "lobby", *arguments).exit_code == 2
 
 
-def test_limits_below_the_least_are_one_line() -> None:
-    result = run("localhost:1", "memories", "keep", "lobby", "--horizon", "0s")
+@pytest.mark.parametrize(
+    ("length", "told"),
+    [
+        ("0s", "expected horizon of at least a microsecond, got 0 s"),
+        ("200000d", "expected horizon of at most 2**53 microseconds, about 285 years, got 200000 days, 0:00:00"),
+    ],
+)
+def test_limits_out_of_their_range_are_one_line(length: str, told: str) -> None:
+    result = run("localhost:1", "memories", "keep", "lobby", "--horizon", length)
 
-    assert (result.exit_code, result.stderr) == (1, "error: expected horizon of at least a microsecond, got 0 s\n")
+    assert (result.exit_code, result.stderr) == (1, f"error: {told}\n")
+
+
+def test_a_policy_that_was_replaced_comes_back_by_what_is_told(
+    server: RunningServer, client: Client, lobby: str
+) -> None:
+    policy = KeepingPolicy(Comparison.STREAM, timedelta(hours=1), budget=Budget(share=0.5))
+    client.set_keeping(lobby, policy)
+
+    result = run(server.address, "memories", "keep", lobby, "--per-minute", 5)
+    same = run(server.address, "memories", "keep", lobby, "--per-minute", 5)
+
+    assert "in place of: compares with the stream alone, 1 h back; budget of 50 % of the frames\n" in result.stdout
+    assert same.stdout == "lobby: compares with the memory; at most 5 exemplars a minute\n"
+    undo(result, server.address)
+    assert client.memory(lobby).keeping == policy
+
+
+def test_commands_for_the_default_server_do_not_name_it() -> None:
+    memory = memory_from(pb.Memory(name=LOBBY, novelty_threshold=0.1))
+
+    assert Undo("localhost:50051").of_threshold(memory) == "framekeep memories threshold lobby 0.1"
+    assert Undo("[::1]:5").of_keeping(memory) == "framekeep --server '[::1]:5' memories keep lobby --clear"
+
+
+def test_a_server_named_by_the_environment_is_named_by_what_takes_a_change_back(
+    server: RunningServer, lobby: str
+) -> None:
+    result = CliRunner(env={"FRAMEKEEP_SERVER": server.address}).invoke(main, ["tune", lobby, "--apply", "0.15"])
+
+    assert result.stdout.endswith(f"  framekeep --server {server.address} memories threshold lobby 0.1\n")
+
+
+def test_a_target_is_set_in_one_step(start_answering: StartAnswering) -> None:
+    address, asked = start_answering(
+        GetMemory=MEMORY, EvaluateThresholds=curve(), ListStreams=pb.ListStreamsResponse(), UpdateMemory=MEMORY
+    )
+
+    result = run(address, "tune", "lobby", "--target", "4%")
+
+    assert result.exit_code == 0, result.output
+    [update] = [each for each in asked if isinstance(each, pb.UpdateMemoryRequest)]
+    assert list(update.update_mask.paths) == ["novelty_threshold", "keeping"]
+    assert (update.memory.novelty_threshold, update.memory.keeping.budget.share) == (0.1, 0.04)
+    assert update.memory.etag == "m1"
+
+
+def test_a_day_is_one_of_a_stream_where_several_may_be_counted(start_answering: StartAnswering) -> None:
+    address, _ = start_answering(GetMemory=MEMORY, GetStream=STREAM, EvaluateThresholds=curve())
+
+    whole, one = run(address, "tune", "lobby"), run(address, "tune", "lobby", "--stream", "door")
+
+    assert "  a day of a stream  bytes a day of a stream  " in whole.stdout.splitlines()[4]
+    assert "  a day  bytes a day  " in one.stdout.splitlines()[4]
+
+
+def test_a_second_stream_of_what_the_first_has_shown_is_tuned_and_drawn(
+    server: RunningServer, client: Client, lobby: str, tmp_path: Path
+) -> None:
+    again = [scene(1 + number % 19, number // 19) for number in range(190)]
+    client.stream(again, memory=lobby, stream="yard", frames_per_second=10, start_time=START + timedelta(hours=1)).run()
+    figure = tmp_path / "yard.png"
+
+    result = run(server.address, "tune", lobby, "--stream", "yard", "--target", "0.5%", "--figure", figure)
+
+    assert result.exit_code == 0, result.output
+    assert figure.exists()
+    assert min(each.exemplars for each in client.evaluate_thresholds(lobby, stream="yard").outcomes) == 0

@@ -54,6 +54,36 @@ def test_a_policy_is_given_changed_and_cleared(client: Client) -> None:
     assert client.set_keeping("lab", None).keeping == KeepingPolicy()
 
 
+def test_threshold_and_policy_change_in_one_step(client: Client) -> None:
+    made = client.create_memory("lab", novelty_threshold=0.1)
+    client.create_stream("lab", "door")
+
+    both = client.set_policy("lab", threshold=0.2, keeping=LIMITS, etag=made.etag)
+    kept = client.set_policy("lab", threshold=0.3)
+    own = client.set_policy("lab", threshold=0.4, keeping=KeepingPolicy(), stream="door")
+    mixed = client.set_policy("lab", threshold=0.5, keeping=None, stream="door")
+    back = client.set_policy("lab", threshold=None, stream="door")
+
+    assert (both.novelty_threshold, both.keeping, both.policy_revision) == (0.2, LIMITS, made.policy_revision + 1)
+    assert (kept.novelty_threshold, kept.keeping) == (0.3, LIMITS)
+    assert (own.novelty_threshold, own.keeping) == (0.4, KeepingPolicy())
+    assert (mixed.novelty_threshold, mixed.keeping) == (0.5, None)
+    assert (back.novelty_threshold, back.effective_novelty_threshold) == (None, 0.3)
+    with pytest.raises(Conflict):
+        client.set_policy("lab", threshold=0.6, keeping=None, etag=made.etag)
+    with pytest.raises(InvalidRequest):
+        client.set_policy("lab", threshold=3.0, keeping=None)
+    after = client.memory("lab")
+    assert (after.novelty_threshold, after.keeping) == (0.3, LIMITS)
+
+
+def test_a_change_of_nothing_is_refused(client: Client) -> None:
+    with pytest.raises(InvalidRequest, match="expected a threshold, a policy or both, got neither"):
+        client.set_policy("lab")
+    with pytest.raises(InvalidRequest, match="expected a threshold for the memory, got None"):
+        client.set_policy("lab", threshold=None, stream=None)
+
+
 def test_a_stream_follows_its_memory_until_it_has_a_policy_of_its_own(client: Client) -> None:
     own = KeepingPolicy(max_exemplars_per_minute=3)
     client.create_memory("lab", keeping=LIMITS)
@@ -159,8 +189,9 @@ def test_what_cannot_be_evaluated_is_refused(client: Client, lobby: str) -> None
     for thresholds in ([0.0], [2.5], [0.1] * 65):
         with pytest.raises(InvalidRequest):
             client.evaluate_thresholds(lobby, thresholds)
-    with pytest.raises(InvalidRequest):
-        client.evaluate_thresholds(lobby, examples=11)
+    for examples in (-1, 11, 2**40):
+        with pytest.raises(InvalidRequest, match=f"expected examples from 0 to 10, got {examples}"):
+            client.evaluate_thresholds(lobby, examples=examples)
     with pytest.raises(InvalidRequest, match="ends after its start"):
         client.evaluate_thresholds(lobby, start_time=after(2), end_time=after(1))
     empty = client.evaluate_thresholds(lobby, start_time=after(10_000))
@@ -173,6 +204,8 @@ def test_tasks_do_the_same(server: RunningServer, lobby: str) -> None:
             await fk.create_memory("other", keeping=LIMITS)
             await fk.create_stream("other", "door", keeping=KeepingPolicy())
             assert (await fk.set_keeping("other", None, stream="door")).keeping is None
+            both = await fk.set_policy("other", threshold=0.3, keeping=KeepingPolicy(), stream="door")
+            assert (both.novelty_threshold, both.keeping) == (0.3, KeepingPolicy())
             return await fk.set_keeping("other", None), await fk.evaluate_thresholds(lobby, [0.1], stream="door")
 
     memory, curve = asyncio.run(work())

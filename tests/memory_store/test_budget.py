@@ -11,6 +11,7 @@ import pytest
 
 from memory_store.budget import BudgetState, Condition
 from memory_store.keeping import Budget, Keeping
+from memory_store.loading import policies_of
 from memory_store.memory import Memory
 from memory_store.records import Clock, Embedding, Encoded, Novel, Policy, Repeat, Verdict
 from memory_store.scope import Scope
@@ -39,11 +40,10 @@ def records(folder: Path) -> Callable[[], dict[int, Record]]:
 
     def records() -> dict[int, Record]:
         with closing(sqlite3.connect(folder / "memories" / "m.sqlite")) as connection:
-            rows = connection.execute("SELECT revision, stream_id, threshold, keeping FROM policies").fetchall()
-        return {
-            revision: Record(stream_id, threshold, None if keeping is None else Keeping.from_json(keeping))
-            for revision, stream_id, threshold, keeping in rows
-        }
+            return {
+                record.revision: Record(record.stream_id, record.threshold, record.keeping)
+                for record in policies_of(connection)
+            }
 
     return records
 
@@ -240,3 +240,23 @@ def test_frames_that_are_refused_by_the_disk_move_no_threshold(
 
     assert (memory.stream_facts("door"), memory.budget_states()) == (before, state)
     assert memory.remember(sent)[0].policy_revision == 2
+
+
+def test_records_that_nothing_left_was_decided_by_go_when_frames_are_forgotten(
+    memory: Memory, send: Send, records: Records, verified: Verified
+) -> None:
+    memory.set_policy(None, keeping=Keeping(budget=Budget(share=SHARE)))
+    walk = Walk(5)
+    for step in (0.05, 0.2, 0.05, 0.2):
+        send(memory, walk.go(500, step))
+    moved = records()
+    assert len(moved) > 10
+
+    memory.forget(Scope(last_us=149_999_999))
+
+    left = records()
+    first = min(revision for revision, record in left.items() if record.stream_id is not None)
+    assert left == {revision: record for revision, record in moved.items() if revision >= first or revision == 2}
+    assert 2 < len(left) < len(moved)
+    again = verified()
+    assert (again.policy("door"), again.keeping("door")) == (memory.policy("door"), Keeping(budget=Budget(share=SHARE)))

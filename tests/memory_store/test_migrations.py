@@ -287,8 +287,9 @@ def test_a_memory_of_the_third_version_has_all_it_had_and_no_policy_of_keeping(
     assert (contents.withheld_frames, contents.rejected_frames) == (0, len(third.rejected))
     listing = memory.reading.exemplars(after=None, limit=99, newest_first=False, thumbnails=True, embeddings=False)
     assert {(one.labels, one.served) for one in listing} == {((), None)}
-    curve = memory.curve([THRESHOLD], Scope(), 3)
-    assert (curve.frames, curve.missing) == (0, len(third.counted))
+    curve = memory.curve([THRESHOLD], Scope(), 3)  # over the frames that became exemplars, which are still known
+    assert (curve.frames, curve.missing) == (contents.exemplars, len(third.counted) - contents.exemplars)
+    assert curve.outcomes[0].error == curve.missing / len(third.counted)
 
 
 def test_a_memory_of_the_third_version_passes_and_goes_on_with_policies_hints_and_labels(

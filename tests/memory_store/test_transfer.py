@@ -114,7 +114,7 @@ def test_policies_hints_and_frames_that_were_kept_out_go_along(
     assert told(copy) == told(memory)
     assert (copy.keeping(), copy.policy("door")) == (memory.keeping(), memory.policy("door"))
     assert copy.view(Scope(labels=frozenset({"cat"}))).frame_count == 1
-    assert copy.curve([0.1], Scope(), 0).missing == 4  # what is held for curves stays behind
+    assert copy.curve([0.1], Scope(), 0).missing == 2  # what is held for curves stays behind, but for exemplars
 
 
 def test_the_file_needs_no_others_beside_it(store: MemoryStore, session: Session, folder: Path, tmp_path: Path) -> None:

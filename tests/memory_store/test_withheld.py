@@ -213,11 +213,16 @@ def test_what_is_too_old_is_forgotten_even_where_all_of_it_was_kept_out(
     assert again.facts().contents.counted_frames == 1
 
 
-def test_a_memory_of_nothing_but_them_is_left_alone_by_limits_on_what_is_kept(memory: Memory, show: Show) -> None:
+def test_a_memory_of_nothing_but_them_is_left_alone_by_a_limit_of_exemplars_and_not_by_one_of_bytes(
+    memory: Memory, show: Show
+) -> None:
     assert show(memory, [(0, 1)], hint=Hint(Keep.NEVER)) == [HINT]
-    memory.set_retention(Retention(max_exemplars=1, max_bytes=1))
-
+    memory.set_retention(Retention(max_exemplars=1))
     assert memory.tidy(10**9) == ForgottenCounts()
+
+    memory.set_retention(Retention(max_bytes=1))
+
+    assert memory.tidy(10**9) == ForgottenCounts(frames=1)
 
 
 def test_compaction_does_not_make_one_sighting_across_them(

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from framekeep.expectation import FEWEST
 from framekeep.lettering import draw_text
 from framekeep.log_axis import LogAxis
 from framekeep.palette import BRIGHT, CELL, DIM, LINE, WEIGHT, Colour
@@ -57,7 +58,7 @@ class CurvePlot:
 
         Args:
             canvas: RGB uint8 [H, W, 3], with room around the plot for its labels.
-            curve: with at least one outcome, and exemplars at each.
+            curve: with at least one outcome; none that are kept are drawn as half an exemplar.
             left: first column of the plot.
             top: first row.
             right: the column after the last.
@@ -89,8 +90,9 @@ class CurvePlot:
 
     def _draw_heights(self) -> None:
         """Lines at round numbers of exemplars: the numbers are to the left, their shares of the frames to the right."""
-        for number in self._y.ticks():
-            row = self._y.pixel(number)
+        has_none = any(outcome.exemplars < FEWEST for outcome in self._outcomes)
+        for number in (*([0.0] if has_none else []), *(tick for tick in self._y.ticks() if tick >= 1)):
+            row = self._y.pixel(_drawn(number))
             self._canvas[row : row + 1, self._left : self._right] = LINE
             top = min(max(row - LETTERS_HEIGHT // 2, self._top), self._bottom - LETTERS_HEIGHT)
             label = f"{number:,.0f}"
@@ -111,7 +113,7 @@ class CurvePlot:
                 self._canvas[round(high) : round(low), column] = WEIGHT
 
     def _draw_line(self) -> None:
-        columns, rows = self._columns([outcome.exemplars for outcome in self._outcomes])
+        columns, rows = self._columns([_drawn(outcome.exemplars) for outcome in self._outcomes])
         half = _LINE_WIDTH // 2
         for column, (one, other) in zip(columns.tolist(), pairwise([rows[0], *rows.tolist()]), strict=True):
             top, bottom = round(min(one, other)) - half, round(max(one, other)) + half
@@ -130,7 +132,7 @@ class CurvePlot:
         """A dot at each outcome; where there is room, its threshold beneath the plot and its exemplars above it."""
         threshold_free_from = number_free_from = 0
         for outcome in self._outcomes:
-            column, row = self._x.pixel(outcome.novelty_threshold), self._y.pixel(outcome.exemplars)
+            column, row = self._x.pixel(outcome.novelty_threshold), self._y.pixel(_drawn(outcome.exemplars))
             half = _DOT // 2
             self._canvas[row - half : row + half, column - half : column + half] = BRIGHT
             self._canvas[self._bottom : self._bottom + 6, column - 1 : column + 1] = LINE
@@ -150,9 +152,14 @@ class CurvePlot:
         return left + shown_width(text) + _GAP
 
 
+def _drawn(exemplars: float) -> float:
+    """Where a number of exemplars is drawn, since nothing has no place on a logarithmic axis."""
+    return max(exemplars, FEWEST)
+
+
 def _least(outcome: ThresholdOutcome) -> float:
-    return outcome.exemplars * max(0.1, 1.0 - outcome.error)
+    return _drawn(outcome.exemplars * max(0.1, 1.0 - outcome.error))
 
 
 def _most(outcome: ThresholdOutcome) -> float:
-    return outcome.exemplars * (1.0 + outcome.error)
+    return _drawn(outcome.exemplars * (1.0 + outcome.error))

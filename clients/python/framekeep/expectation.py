@@ -11,6 +11,9 @@ from framekeep.threshold_curve import ThresholdCurve, ThresholdOutcome
 _DIGITS = 3
 """Of a threshold: a thousandth of it moves what is kept by less than any estimate is off."""
 
+FEWEST = 0.5
+"""Exemplars, where none would be kept: less than one, and more than the logarithm of nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
@@ -26,6 +29,8 @@ class Expectation:
 def expectation_of(curve: ThresholdCurve, budget: Budget) -> Expectation:
     """The threshold at which the curve meets the target, between two outcomes on a straight line of logarithms.
 
+    Where an outcome keeps nothing, the line ends at half an exemplar.
+
     Raises:
         InvalidRequest: there are no frames to judge by, or they span no time and the target is one a day.
     """
@@ -35,8 +40,9 @@ def expectation_of(curve: ThresholdCurve, budget: Budget) -> Expectation:
     wanted = _wanted(budget)
     is_met = kept[0][1] >= wanted >= kept[-1][1]
     if is_met:
+        fewest = FEWEST * kept[0][1] / curve.outcomes[0].exemplars  # in the unit of the target
         threshold = next(
-            _between(low, high, more, wanted, fewer)
+            _between(low, high, more, max(wanted, fewest), max(fewer, fewest))
             for (low, more), (high, fewer) in pairwise([kept[0], *kept])
             if more >= wanted >= fewer
         )

@@ -13,6 +13,10 @@ MOST_LABELS, LONGEST_LABEL = 16, 63
 """Labels of a frame, and characters of each, as the contract has it."""
 
 
+_NO_TEXT = ("Cc", "Cs")
+"""Categories of characters that no label has: control characters, and the surrogates that stand for broken UTF-8."""
+
+
 class Keep(Enum):
     """What an application wants of a frame; it outranks gate and policy."""
 
@@ -45,15 +49,25 @@ def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InvalidRequest: too many, or one of another form.
     """
-    if isinstance(labels, str):
-        raise InvalidRequest(f"expected a sequence of labels, got the string {labels!r}", reason="INVALID_FIELD")
-    for label in labels:
-        if not 1 <= len(label) <= LONGEST_LABEL or any(unicodedata.category(letter) == "Cc" for letter in label):
-            raise InvalidRequest(
-                f"expected a label of 1 to {LONGEST_LABEL} characters without control characters, got {label!r}",
-                reason="INVALID_FIELD",
-            )
-    unique = tuple(dict.fromkeys(labels))
+    unique = labels_of_form(labels)
     if len(unique) > MOST_LABELS:
         raise InvalidRequest(f"expected at most {MOST_LABELS} labels, got {len(unique)}", reason="INVALID_FIELD")
     return unique
+
+
+def labels_of_form(labels: Sequence[str]) -> tuple[str, ...]:
+    """Give back labels, each once, if each has the form of one; however many there are, as questions may name them.
+
+    Raises:
+        InvalidRequest: one of another form.
+    """
+    if isinstance(labels, str):
+        raise InvalidRequest(f"expected a sequence of labels, got the string {labels!r}", reason="INVALID_FIELD")
+    for label in labels:
+        if not 1 <= len(label) <= LONGEST_LABEL or any(unicodedata.category(letter) in _NO_TEXT for letter in label):
+            raise InvalidRequest(
+                f"expected a label of 1 to {LONGEST_LABEL} characters in UTF-8 without control characters, got "
+                f"{label!r}",
+                reason="INVALID_FIELD",
+            )
+    return tuple(dict.fromkeys(labels))

@@ -7,7 +7,11 @@ from enum import Enum
 
 from framekeep.errors import InvalidRequest
 
-_LEAST_TIME = timedelta(microseconds=1)
+_LEAST_TIME, _LONGEST_TIME = timedelta(microseconds=1), timedelta(microseconds=2**53)
+"""The longest is about 285 years."""
+
+MOST_PER_MINUTE = 1_000_000
+"""Exemplars; what the server takes."""
 
 _LARGEST_THRESHOLD = 2
 
@@ -16,6 +20,15 @@ MIN_THRESHOLD, MAX_THRESHOLD = 0.005, 1.0
 
 
 _TARGETS = ("share", "exemplars_per_day", "bytes_per_day")
+
+
+class Unchanged(Enum):
+    """Says of a threshold or a policy that it stays as it is; None says that it is lifted."""
+
+    UNCHANGED = 0
+
+
+UNCHANGED = Unchanged.UNCHANGED
 
 
 class Comparison(Enum):
@@ -115,15 +128,15 @@ class KeepingPolicy:
 
     horizon: timedelta | None = None
     """Compare only with what was seen within this time before the frame, by capture time: what was not seen for longer
-    is novel again. At least a microsecond; None: without limit."""
+    is novel again. From a microsecond to 2**53 of them, about 285 years; None: without limit."""
 
     max_exemplars_per_minute: int | None = None
-    """Of each stream, keep at most so many in any minute of capture time; novel frames beyond it are WITHHELD. At least
-    1; None: no limit. Only exemplars of the frame's priority or a higher one count."""
+    """Of each stream, keep at most so many in any minute of capture time; novel frames beyond it are WITHHELD. From 1
+    to 1,000,000; None: no limit. Only exemplars of the frame's priority or a higher one count."""
 
     min_interval: timedelta | None = None
     """Of each stream, keep none within this time after another, by capture time; novel frames within it are WITHHELD.
-    At least a microsecond; None: no limit. Only exemplars of the frame's priority or a higher one count."""
+    As `horizon`; None: no limit. Only exemplars of the frame's priority or a higher one count."""
 
     budget: Budget | None = None
     """Hold each stream to a target by moving its threshold; None: thresholds stay where they are."""
@@ -132,7 +145,7 @@ class KeepingPolicy:
         """Check it.
 
         Raises:
-            InvalidRequest: a limit that is below the least.
+            InvalidRequest: a limit out of its range.
         """
         for name, length in (("horizon", self.horizon), ("min_interval", self.min_interval)):
             if length is not None and length < _LEAST_TIME:
@@ -140,6 +153,13 @@ class KeepingPolicy:
                     f"expected {name} of at least a microsecond, got {length.total_seconds():g} s",
                     reason="INVALID_FIELD",
                 )
+            if length is not None and length > _LONGEST_TIME:
+                raise InvalidRequest(
+                    f"expected {name} of at most 2**53 microseconds, about 285 years, got {length}",
+                    reason="INVALID_FIELD",
+                )
         most = self.max_exemplars_per_minute
-        if most is not None and most < 1:
-            raise InvalidRequest(f"expected max_exemplars_per_minute of at least 1, got {most}", reason="INVALID_FIELD")
+        if most is not None and not 1 <= most <= MOST_PER_MINUTE:
+            raise InvalidRequest(
+                f"expected max_exemplars_per_minute from 1 to {MOST_PER_MINUTE:,}, got {most:,}", reason="INVALID_FIELD"
+            )

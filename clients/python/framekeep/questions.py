@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from framekeep.errors import InvalidRequest
+from framekeep.hints import labels_of_form
 from framekeep.names import exemplar_resource, memory_resource, stream_resource
 from framekeep.pictures import Image, picture_from
 from framekeep.times import range_from, timestamp_from
@@ -85,8 +86,6 @@ def question_from(
             raise InvalidRequest(f"expected {name} of at least 1, got {number}", reason="INVALID_FIELD")
     if isinstance(streams, str):
         raise InvalidRequest(f"expected a sequence of stream names, got the string {streams!r}", reason="INVALID_FIELD")
-    if isinstance(labels, str):
-        raise InvalidRequest(f"expected a sequence of labels, got the string {labels!r}", reason="INVALID_FIELD")
     question = pb.QueryRequest(
         memory=memory_resource(memory),
         time_range=range_from(since, until),
@@ -100,7 +99,7 @@ def question_from(
         max_stays=max_stays or 0,
         attention_version=attention_version or "",
         explain=explain,
-        labels=labels,
+        labels=labels_of_form(labels),
     )
     _set_subject(question, memory, image=image, embedding=embedding, exemplar=exemplar, moment=moment)
     return question

@@ -7,7 +7,7 @@ from framekeep.client import Client
 from framekeep.expectation import Expectation
 from framekeep.memories import Memory, Stream
 from framekeep.policies import Budget, KeepingPolicy
-from framekeep.undo import undo_of_budget, undo_of_threshold
+from framekeep.undo import Undo
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def budget_for(subject: Memory | Stream, target: Budget) -> Budget:
     return replace(target, min_threshold=in_force.min_threshold, max_threshold=in_force.max_threshold)
 
 
-def set_threshold(client: Client, memory: str, stream: str | None, threshold: float) -> Retuned:
+def set_threshold(client: Client, memory: str, stream: str | None, threshold: float, undo: Undo) -> Retuned:
     """Give a memory or stream another threshold.
 
     Raises:
@@ -66,22 +66,39 @@ def set_threshold(client: Client, memory: str, stream: str | None, threshold: fl
     ]
     if policy_of(before).budget is not None:
         remarks.append("a budget is in force, and moves thresholds on from there")
-    return Retuned(before, after, tuple(remarks), (undo_of_threshold(before),))
+    return Retuned(before, after, tuple(remarks), (undo.of_threshold(before),))
 
 
-def set_budget(client: Client, memory: str, stream: str | None, budget: Budget, expectation: Expectation) -> Retuned:
-    """Put a memory or stream on a budget that begins at the threshold where it is expected to be met.
+def set_keeping(client: Client, memory: str, stream: str | None, keeping: KeepingPolicy | None, undo: Undo) -> Retuned:
+    """Give a memory or stream another policy, in place of the one in force; None as in `Client.set_keeping`.
 
     Raises:
-        Conflict: somebody else changed it at the same time. Nothing was changed here, or the threshold only.
+        Conflict: somebody else changed it at the same time. Nothing was changed here.
     """
     streams = _followers(client, memory, stream)
     before = facts_of(client, memory, stream)
-    begun = client.set_threshold(memory, expectation.novelty_threshold, stream=stream, etag=before.etag)
+    after = client.set_keeping(memory, keeping, stream=stream, etag=before.etag)
+    has_budget = policy_of(after).budget is not None
+    commands = undo.of_budget(before, streams) if has_budget else [undo.of_keeping(before)]
+    return Retuned(before, after, (), tuple(commands))
+
+
+def set_budget(
+    client: Client, memory: str, stream: str | None, budget: Budget, expectation: Expectation, undo: Undo
+) -> Retuned:
+    """Put a memory or stream on a budget that begins at the threshold where it is expected to be met.
+
+    Raises:
+        Conflict: somebody else changed it at the same time. Nothing was changed here.
+    """
+    streams = _followers(client, memory, stream)
+    before = facts_of(client, memory, stream)
     policy = replace(policy_of(before), budget=budget)
-    after = client.set_keeping(memory, policy, stream=stream, etag=begun.etag)
+    after = client.set_policy(
+        memory, threshold=expectation.novelty_threshold, keeping=policy, stream=stream, etag=before.etag
+    )
     remarks = [_remark(each) for each in streams if each.keeping is not None or each.novelty_threshold is not None]
-    return Retuned(before, after, tuple(remarks), tuple(undo_of_budget(before, streams)))
+    return Retuned(before, after, tuple(remarks), tuple(undo.of_budget(before, streams)))
 
 
 def _remark(stream: Stream) -> str:

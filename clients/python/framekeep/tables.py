@@ -15,7 +15,8 @@ _NUMBERS = frozenset(
     (
         *("duration", "exemplar", "exemplars", "floats", "frames", "largest novelty", "level", "novel"),
         *("forgotten", "novelty", "withheld", "in answers"),
-        *("+-", "a day", "bytes a day", "mean dropped", "largest dropped"),
+        *("+-", "a day", "bytes a day", "a day of a stream", "bytes a day of a stream"),
+        *("mean dropped", "largest dropped"),
         *("novelty to the first", "on disk", "rejected", "repeat", "sightings", "total", "weight"),
         *("kept", "share", "frames/s", "mean", "99 %", "largest", "seen", "within 1 s", "similarity"),
     )

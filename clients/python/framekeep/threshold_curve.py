@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True, slots=True)
 class NoveltyExample:
-    """A frame, and the exemplar it was compared with."""
+    """A frame, and the exemplar it was compared with when it came, of those that were kept by then."""
 
     novelty: float
-    """Cosine distance of the two, in [0, 2]."""
+    """The novelty it had when it came, in [0, 2]: its cosine distance to the exemplar as that was then."""
 
     exemplar: int
     """The id of the exemplar."""
@@ -46,10 +46,11 @@ class ThresholdOutcome:
     """Exemplars as a share of the frames, in [0, 1]."""
 
     exemplars_per_day: float | None
-    """Exemplars a day of capture time; None if the frames span no time."""
+    """Exemplars a day of capture time of one stream, the mean of the streams that were counted; None if the frames span
+    no time."""
 
     bytes_per_day: float | None
-    """Bytes on disk a day of capture time; None likewise."""
+    """Bytes on disk a day of capture time of one stream, likewise."""
 
     mean_dropped_novelty: float
     """Mean cosine distance of the frames not kept to what would stand for them."""
@@ -58,10 +59,12 @@ class ThresholdOutcome:
     """The largest such distance."""
 
     just_above: tuple[NoveltyExample, ...]
-    """Frames whose novelty was just above the threshold, nearest first: it would call them novel."""
+    """Frames whose novelty, when they came, was just above the threshold, nearest first: it would have called them
+    novel."""
 
     just_below: tuple[NoveltyExample, ...]
-    """Frames whose novelty was just at or below it, nearest first: it would call them repeats."""
+    """Frames whose novelty, when they came, was just at or below it, nearest first: it would have called them
+    repeats."""
 
 
 def is_same_threshold(one: float, other: float | None) -> bool:
@@ -83,7 +86,8 @@ class ThresholdCurve:
     """Frames of that stream and range that are left out of account, since what the server held of them was lost."""
 
     duration: timedelta
-    """Time of capture that these frames span; stretches of more than a minute without a frame do not count."""
+    """Time of capture that these frames span, the sum over their streams; stretches of more than a minute without a
+    frame do not count."""
 
     bytes_per_exemplar: float
     """Bytes on disk that an exemplar costs with its thumbnail and sightings, by the memory's latest."""

@@ -90,7 +90,8 @@ def draw_thresholds(
     """Draw the curve, and beneath it a row for each threshold: frames that it calls repeats, and frames it calls novel.
 
     In a row, novelty rises from left to right, and the line in the middle is the threshold. Each frame has the exemplar
-    that it was compared with beside it.
+    that it was compared with beside it. Novelty is what it was when the frame came, against what was kept by then; at
+    another threshold, other exemplars would have been there.
 
     Args:
         curve: with at least one frame.
@@ -197,7 +198,7 @@ class _Drawing:
             top = self._rows_top - 2 * LINE_HEIGHT - 8
             self._write_right("JUST BELOW: CALLED REPEATS", below + _SIDE_WIDTH, top, REPEAT)
             self._write("JUST ABOVE: CALLED NOVEL", above, top, NOVEL)
-            told = "EACH FRAME, ITS NOVELTY, AND RIGHT OF IT THE EXEMPLAR IT WAS COMPARED WITH"
+            told = "EACH FRAME, ITS NOVELTY WHEN IT CAME, AND RIGHT OF IT THE EXEMPLAR IT WAS COMPARED WITH THEN"
             self._write(told, below, top + LINE_HEIGHT, DIM)
 
     def draw_row(

@@ -5,16 +5,16 @@ import math
 import click
 
 from framekeep.expectation import Expectation
-from framekeep.memory_printing import print_keeping, print_threshold
 from framekeep.policies import Budget
 from framekeep.policy_printing import shown_target
-from framekeep.retuning import Retuned, policy_of
 from framekeep.suggestion import Suggestion
 from framekeep.tables import facts_of, print_table, shown_duration, shown_share, shown_size, table_of
 from framekeep.threshold_curve import ThresholdCurve, ThresholdOutcome, is_same_threshold
 
 
-def print_curve(curve: ThresholdCurve, name: str, in_force: float, suggestion: Suggestion) -> None:
+def print_curve(
+    curve: ThresholdCurve, name: str, in_force: float, suggestion: Suggestion, *, is_of_streams: bool
+) -> None:
     """What would have been kept at each threshold, with those in force and suggested marked, and why it is suggested.
 
     Args:
@@ -22,11 +22,13 @@ def print_curve(curve: ThresholdCurve, name: str, in_force: float, suggestion: S
         name: whose it is: of a memory, or of a memory and a stream.
         in_force: the threshold that is.
         suggestion: that of the curve.
+        is_of_streams: it may count several streams, whose times add up.
     """
+    a_day = "a day of a stream" if is_of_streams else "a day"
     print_table(facts_of([("of", name), ("frames", _shown_frames(curve)), ("counts", _shown_basis(curve))]))
     click.echo()
     table = table_of(
-        *("threshold", "exemplars", "+-", "kept", "a day", "bytes a day", "mean dropped", "largest dropped", "")
+        *("threshold", "exemplars", "+-", "kept", a_day, f"bytes {a_day}", "mean dropped", "largest dropped", "")
     )
     for outcome in curve.outcomes:
         table.add_row(
@@ -89,16 +91,3 @@ def print_expectation(expectation: Expectation, budget: Budget) -> None:
             f"the curve expects {target} beyond the thresholds that were tried or are allowed; the budget begins at "
             f"{threshold}, the nearest"
         )
-
-
-def print_retuned(retuned: Retuned) -> None:
-    """What was changed, what does not follow from it, and how to undo it."""
-    click.echo()
-    print_threshold(retuned.after)
-    if policy_of(retuned.after) != policy_of(retuned.before):
-        print_keeping(retuned.after)
-    for remark in retuned.remarks:
-        click.echo(f"note: {remark}")
-    click.echo("to undo it:")
-    for command in retuned.undo:
-        click.echo(f"  {command}")

@@ -11,13 +11,14 @@ from framekeep.calls import Calls
 from framekeep.curve_converters import curve_from
 from framekeep.errors import InvalidRequest
 from framekeep.memories import Memory, Stream
-from framekeep.policies import KeepingPolicy
+from framekeep.policies import UNCHANGED, KeepingPolicy, Unchanged
 from framekeep.policy_converters import policy_to
 from framekeep.threshold_curve import ThresholdCurve
 from framekeep.times import range_from
 from framekeep.v1 import video_memory_pb2 as pb
 
-_THRESHOLD, _KEEPING = FieldMask(paths=["novelty_threshold"]), FieldMask(paths=["keeping"])
+_MOST_EXAMPLES = 10
+"""On each side of a threshold, as the contract has it."""
 
 
 class Tuning(Calls):
@@ -53,15 +54,7 @@ class Tuning(Calls):
             >>> fk.set_threshold("lobby", 0.3, etag=memory.etag).novelty_threshold
             0.3
         """
-        if stream is not None:
-            changed = pb.Stream(name=names.stream_resource(memory, stream), novelty_threshold=threshold, etag=etag)
-            update = pb.UpdateStreamRequest(stream=changed, update_mask=_THRESHOLD)
-            return converters.stream_from(self._connection.call(self._stub.UpdateStream, update))
-        if threshold is None:
-            raise InvalidRequest("expected a threshold for the memory, got None", reason="INVALID_FIELD")
-        memory_message = pb.Memory(name=names.memory_resource(memory), novelty_threshold=threshold, etag=etag)
-        request = pb.UpdateMemoryRequest(memory=memory_message, update_mask=_THRESHOLD)
-        return converters.memory_from(self._connection.call(self._stub.UpdateMemory, request))
+        return self.set_policy(memory, threshold=threshold, stream=stream, etag=etag)
 
     @overload
     def set_keeping(self, memory: str, keeping: KeepingPolicy | None, *, etag: str = "") -> Memory: ...
@@ -96,13 +89,85 @@ class Tuning(Calls):
             >>> changed.keeping.budget.share
             0.02
         """
-        message = None if keeping is None else policy_to(keeping)
+        return self.set_policy(memory, keeping=keeping, stream=stream, etag=etag)
+
+    @overload
+    def set_policy(
+        self,
+        memory: str,
+        *,
+        threshold: float | Unchanged = UNCHANGED,
+        keeping: KeepingPolicy | Unchanged | None = UNCHANGED,
+        etag: str = "",
+    ) -> Memory: ...
+
+    @overload
+    def set_policy(
+        self,
+        memory: str,
+        *,
+        threshold: float | Unchanged | None = UNCHANGED,
+        keeping: KeepingPolicy | Unchanged | None = UNCHANGED,
+        stream: str,
+        etag: str = "",
+    ) -> Stream: ...
+
+    @overload  # for callers that pass all on
+    def set_policy(
+        self,
+        memory: str,
+        *,
+        threshold: float | Unchanged | None = UNCHANGED,
+        keeping: KeepingPolicy | Unchanged | None = UNCHANGED,
+        stream: str | None,
+        etag: str = "",
+    ) -> Memory | Stream: ...
+
+    def set_policy(
+        self,
+        memory: str,
+        *,
+        threshold: float | Unchanged | None = UNCHANGED,
+        keeping: KeepingPolicy | Unchanged | None = UNCHANGED,
+        stream: str | None = None,
+        etag: str = "",
+    ) -> Memory | Stream:
+        """Change the threshold, the policy of keeping, or both in one step; the first frame decided next obeys both.
+
+        Args:
+            memory: the memory, whose streams follow unless they have a threshold or policy of their own.
+            threshold: as in `set_threshold`; it stays as it is where it is left out.
+            keeping: as in `set_keeping`; likewise.
+            stream: change this stream alone.
+            etag: change nothing if the etag of the memory or stream is another by now.
+
+        Raises:
+            Conflict: the etag is not the current one. Nothing was changed.
+            InvalidRequest: neither is given, or one that is out of its range. Nothing was changed.
+
+        Example:
+            >>> memory = fk.create_memory("lobby")
+            >>> policy = framekeep.KeepingPolicy(budget=framekeep.Budget(share=0.02))
+            >>> changed = fk.set_policy("lobby", threshold=0.2, keeping=policy, etag=memory.etag)
+            >>> changed.novelty_threshold, changed.keeping == policy
+            (0.2, True)
+        """
+        given = {"novelty_threshold": threshold, "keeping": keeping}
+        mask = FieldMask(paths=[path for path, value in given.items() if value is not UNCHANGED])
+        if not mask.paths:
+            raise InvalidRequest("expected a threshold, a policy or both, got neither", reason="INVALID_FIELD")
+        novelty_threshold = None if threshold is UNCHANGED else threshold
+        message = None if keeping is UNCHANGED or keeping is None else policy_to(keeping)
         if stream is not None:
-            changed = pb.Stream(name=names.stream_resource(memory, stream), keeping=message, etag=etag)
-            update = pb.UpdateStreamRequest(stream=changed, update_mask=_KEEPING)
+            name = names.stream_resource(memory, stream)
+            changed = pb.Stream(name=name, novelty_threshold=novelty_threshold, keeping=message, etag=etag)
+            update = pb.UpdateStreamRequest(stream=changed, update_mask=mask)
             return converters.stream_from(self._connection.call(self._stub.UpdateStream, update))
-        memory_message = pb.Memory(name=names.memory_resource(memory), keeping=message, etag=etag)
-        request = pb.UpdateMemoryRequest(memory=memory_message, update_mask=_KEEPING)
+        if threshold is None:
+            raise InvalidRequest("expected a threshold for the memory, got None", reason="INVALID_FIELD")
+        name = names.memory_resource(memory)
+        memory_message = pb.Memory(name=name, novelty_threshold=novelty_threshold, keeping=message, etag=etag)
+        request = pb.UpdateMemoryRequest(memory=memory_message, update_mask=mask)
         return converters.memory_from(self._connection.call(self._stub.UpdateMemory, request))
 
     def evaluate_thresholds(
@@ -139,6 +204,10 @@ class Tuning(Calls):
             >>> [(outcome.novelty_threshold, outcome.exemplars) for outcome in curve.outcomes]
             [(0.1, 3.0), (2.0, 1.0)]
         """
+        if not 0 <= examples <= _MOST_EXAMPLES:
+            raise InvalidRequest(
+                f"expected examples from 0 to {_MOST_EXAMPLES}, got {examples}", reason="INVALID_FIELD"
+            )
         request = pb.EvaluateThresholdsRequest(
             memory=names.memory_resource(memory),
             stream="" if stream is None else names.stream_resource(memory, stream),

@@ -17,7 +17,7 @@ from framekeep.memories import Compacted, Exemplar, Forgotten, Memory, Retention
 from framekeep.memory_files import Location as FileLocation
 from framekeep.memory_files import MemoryFile, Progress
 from framekeep.pictures import Image
-from framekeep.policies import KeepingPolicy
+from framekeep.policies import UNCHANGED, KeepingPolicy, Unchanged
 from framekeep.questions import Moment
 from framekeep.server_info import ServerInfo
 from framekeep.threshold_curve import ThresholdCurve
@@ -107,6 +107,41 @@ class Calls:
     ) -> Memory | Stream:
         """Change what frames are compared with, and what holds novel ones back."""
         return await self._answer(lambda calls: calls.set_keeping(memory, keeping, stream=stream, etag=etag))
+
+    @overload
+    async def set_policy(
+        self,
+        memory: str,
+        *,
+        threshold: float | Unchanged = UNCHANGED,
+        keeping: KeepingPolicy | Unchanged | None = UNCHANGED,
+        etag: str = "",
+    ) -> Memory: ...
+
+    @overload
+    async def set_policy(
+        self,
+        memory: str,
+        *,
+        threshold: float | Unchanged | None = UNCHANGED,
+        keeping: KeepingPolicy | Unchanged | None = UNCHANGED,
+        stream: str,
+        etag: str = "",
+    ) -> Stream: ...
+
+    async def set_policy(
+        self,
+        memory: str,
+        *,
+        threshold: float | Unchanged | None = UNCHANGED,
+        keeping: KeepingPolicy | Unchanged | None = UNCHANGED,
+        stream: str | None = None,
+        etag: str = "",
+    ) -> Memory | Stream:
+        """Change the threshold, the policy of keeping, or both in one step."""
+        return await self._answer(
+            lambda calls: calls.set_policy(memory, threshold=threshold, keeping=keeping, stream=stream, etag=etag)
+        )
 
     async def evaluate_thresholds(
         self,

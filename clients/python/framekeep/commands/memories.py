@@ -10,8 +10,11 @@ from framekeep.client import Client
 from framekeep.commands.parameters import json_option, keeping_options, retention_options
 from framekeep.documents import document_from
 from framekeep.memories import Memory, Retention, Stream
-from framekeep.memory_printing import print_keeping, print_memories, print_memory, print_retention, print_threshold
+from framekeep.memory_printing import print_memories, print_memory, print_retention, print_threshold
 from framekeep.policies import MAX_THRESHOLD, MIN_THRESHOLD, Budget, Comparison, KeepingPolicy
+from framekeep.retuning import set_keeping
+from framekeep.retuning_printing import print_replaced
+from framekeep.undo import Undo
 
 
 @click.group()
@@ -143,8 +146,9 @@ def keep(
 ) -> None:
     """Set what frames of MEMORY, or of one stream, are compared with, and what holds novel ones back.
 
-    It takes the place of the policy in force; the first frame decided afterwards obeys it. A budget moves the threshold
-    of each stream so that it keeps about that much; `framekeep tune MEMORY --target` begins at the right one.
+    It takes the place of the whole policy in force, which is told with what takes the change back; the first frame
+    decided afterwards obeys it. A budget moves the threshold of each stream so that it keeps about that much;
+    `framekeep tune MEMORY --target` begins at the right one.
     """
     is_given = any(value is not None for value in (compare, horizon, per_minute, min_interval, budget))
     if cleared == is_given:
@@ -158,11 +162,11 @@ def keep(
     comparison = Comparison.MEMORY if compare is None else Comparison(compare)
     policy = None if cleared else KeepingPolicy(comparison, horizon, per_minute, min_interval, budget)
     with Client(address) as client:
-        changed = client.set_keeping(memory, policy, stream=stream)
+        replaced = set_keeping(client, memory, stream, policy, Undo(address))
     if as_json:
-        click.echo(json.dumps(document_from(changed)))
+        click.echo(json.dumps(document_from(replaced.after)))
     else:
-        print_keeping(changed)
+        print_replaced(replaced)
 
 
 @memories.command()

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from framekeep.policies import Budget
+from framekeep.policies import MOST_PER_MINUTE, Budget
 from framekeep.times import read_time
 
 _AGES = {"s": timedelta(seconds=1), "min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
@@ -127,7 +127,12 @@ def keeping_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Hold each stream to 2% of its frames, 500/day (exemplars) or 1GB/day, by moving its threshold.",
         ),
         click.option("--min-interval", metavar="AGE", type=age, help="Keep nothing sooner after another, such as 2s."),
-        click.option("--per-minute", metavar="N", type=click.IntRange(min=1), help="Keep at most so many a minute."),
+        click.option(
+            "--per-minute",
+            metavar="N",
+            type=click.IntRange(1, MOST_PER_MINUTE),
+            help="Keep at most so many a minute.",
+        ),
         click.option(
             "--horizon", metavar="AGE", type=age, help="Compare only with what was seen within it, such as 1h."
         ),

@@ -19,10 +19,12 @@ from framekeep.expectation import expectation_of
 from framekeep.picture_files import png_from
 from framekeep.policies import Budget
 from framekeep.retuning import budget_for, facts_of, set_budget, set_threshold, threshold_of
+from framekeep.retuning_printing import print_retuned
 from framekeep.suggestion import Suggestion, suggestion_of
 from framekeep.threshold_curve import ThresholdCurve, is_same_threshold
 from framekeep.threshold_figure import EXAMPLES_ASKED, draw_thresholds, exemplars_to_show, outcomes_to_show
-from framekeep.threshold_printing import print_curve, print_expectation, print_retuned
+from framekeep.threshold_printing import print_curve, print_expectation
+from framekeep.undo import Undo
 
 _MOST_THRESHOLDS = 64
 """What the contract allows in a call."""
@@ -85,7 +87,8 @@ def tune(
                    limits and hints are left out of account
       kept         exemplars by frames
       a day, bytes a day
-                   the same by capture time, and what it takes on disk
+                   the same by capture time, and what it takes on disk;
+                   of all streams, by the sum of their times
       mean dropped, largest dropped
                    novelty of the frames not kept to what would stand for them
 
@@ -100,23 +103,24 @@ def tune(
         curve = scope.curve_with(client, thresholds or (), in_force)
         suggestion = suggestion_of(curve)
         if not as_json:
-            print_curve(curve, scope.name, in_force, suggestion)
+            print_curve(curve, scope.name, in_force, suggestion, is_of_streams=stream is None)
         if figure is not None:
             _write_figure(client, figure, scope, curve, in_force, suggestion)
         expectation = retuned = None
         if chosen is not None:
-            retuned = set_threshold(client, memory, stream, chosen)
+            retuned = set_threshold(client, memory, stream, chosen, Undo(address))
         elif target is not None:
             budget = budget_for(before, target)
             expectation = expectation_of(curve, budget)
             if not as_json:
                 print_expectation(expectation, budget)
-            retuned = set_budget(client, memory, stream, budget, expectation)
+            retuned = set_budget(client, memory, stream, budget, expectation, Undo(address))
     if as_json:
         told: dict[str, object] = {"memory": memory, "stream": stream, "novelty_threshold": in_force, "curve": curve}
         told |= {"suggestion": suggestion, "expectation": expectation, "retuned": retuned}
         click.echo(json.dumps(document_from(told)))
     elif retuned is not None:
+        click.echo()
         print_retuned(retuned)
 
 

@@ -474,19 +474,20 @@ class KeepingPolicy(_message.Message):
     """What frames are compared with."""
     max_exemplars_per_minute: _builtins.int
     """Of each stream, keep at most so many exemplars in any minute of capture time; novel frames beyond it are WITHHELD.
-    At least 1; unset: no limit. Only exemplars of the frame's priority or a higher one count (`Frame.priority`).
+    1 to 1,000,000; unset: no limit. Only exemplars of the frame's priority or a higher one count (`Frame.priority`).
     """
     @_builtins.property
     def horizon(self) -> _duration_pb2.Duration:
         """Compare only with what was seen within this time before the frame, by capture time (and, with COMPARISON_STREAM, by
         this stream): what was not seen for longer is novel again. Footage that arrives late is compared with what was seen
-        after it, too. At least 1 microsecond. Unset: without limit.
+        after it, too. 1 microsecond to 2^53. Unset: without limit.
         """
 
     @_builtins.property
     def min_interval(self) -> _duration_pb2.Duration:
         """Of each stream, keep no exemplar within this time after another, by capture time; novel frames within it are
-        WITHHELD. At least 1 microsecond. Unset: no limit. Only exemplars of the frame's priority or a higher one count.
+        WITHHELD, with this as the reason where both limits stand against it. 1 microsecond to 2^53. Unset: no limit. Only
+        exemplars of the frame's priority or a higher one count.
         """
 
     @_builtins.property
@@ -715,8 +716,8 @@ class Contents(_message.Message):
     received_bytes: _builtins.int
     """Bytes of pictures received with these frames, as they came over the wire."""
     stored_bytes: _builtins.int
-    """Bytes on disk, everything included but what is held for EvaluateThresholds: some 600 bytes for each of
-    `EvaluateThresholdsResponse.held_limit` frames at most. Set for memories only.
+    """Bytes on disk, everything included but what is held for EvaluateThresholds: some 650 bytes for each of
+    `EvaluateThresholdsResponse.held_limit` frames and 3 MB at most. Set for memories only.
     """
     forgotten_frames: _builtins.int
     """Novel and repeat frames that have been forgotten since."""
@@ -2030,7 +2031,7 @@ class Moment(_message.Message):
     """`memories/{memory}/streams/{stream}`, of the memory that is asked."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """The instant. What was on screen then is the last frame at or before it."""
+        """The instant. What was on screen then is the last frame at or before it that an exemplar stands for."""
 
     def __init__(
         self,
@@ -2952,7 +2953,9 @@ class EvaluateThresholdsRequest(_message.Message):
     """Return up to so many frames just above, and as many just below each threshold; in [0, 10]."""
     @_builtins.property
     def time_range(self) -> Global___TimeRange:
-        """Count only frames captured in this range, to about 256 frames; unset: all."""
+        """Count only frames captured in this range, to about 256 frames of a stream, and less finely where there are many
+        streams or millions of frames; unset: all.
+        """
 
     @_builtins.property
     def novelty_thresholds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
@@ -2989,7 +2992,9 @@ class EvaluateThresholdsResponse(_message.Message):
     frame_count: _builtins.int
     """Frames that the curve rests on."""
     missing_frame_count: _builtins.int
-    """Frames of that stream and range that are not accounted for in the curve, since what the server held of them was lost."""
+    """Frames of that stream and range that are not accounted for in the curve, since what the server held of them was
+    lost. Those that became exemplars are made up for, the latest of them; what was lost of all streams counts in `error`.
+    """
     bytes_per_exemplar: _builtins.float
     """Bytes on disk that an exemplar costs with its thumbnail and sightings, by the memory's latest."""
     held_count: _builtins.int
@@ -3050,7 +3055,9 @@ class ThresholdOutcome(_message.Message):
     kept_share: _builtins.float
     """Exemplars as a share of the frames."""
     exemplars_per_day: _builtins.float
-    """Exemplars a day of capture time; unset if the frames span no time."""
+    """Exemplars a day of capture time of a stream; unset if the frames span no time. Where several streams count, their
+    times add up: so many streams as there are show so many times as much in a day.
+    """
     bytes_per_day: _builtins.float
     """Bytes on disk a day of capture time; unset likewise."""
     mean_dropped_novelty: _builtins.float
@@ -3059,11 +3066,15 @@ class ThresholdOutcome(_message.Message):
     """The largest such distance."""
     @_builtins.property
     def just_above(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoveltyExample]:
-        """Frames whose novelty was just above it, nearest first: it would call them novel."""
+        """Frames whose novelty, when they came, was just above it, nearest first: against what was kept then, it would have
+        called them novel.
+        """
 
     @_builtins.property
     def just_below(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoveltyExample]:
-        """Frames whose novelty was just at or below it, nearest first: it would call them repeats."""
+        """Frames whose novelty, when they came, was just at or below it, nearest first: against what was kept then, it would
+        have called them repeats.
+        """
 
     def __init__(
         self,
