@@ -34,16 +34,14 @@ def print_what_if(rows: Sequence[Figures]) -> dict[str, object]:
         "latest_scaled": "latest, scaled",
     }
     _print("What would have been kept", rows, columns)
-    by_case = {case: [row for row in rows if row["case"] == case] for case in ("fits", "10 times")}
+    fits, longer = ([row for row in rows if row["case"] == case] for case in ("fits", "10 times"))
+    holds = [_number(row["error"]) <= _number(row["stated_error"]) for row in rows]
     return {
-        "error_max": {case: max((_number(row["error"]) for row in of), default=None) for case, of in by_case.items()},
-        "stated_holds": {
-            case: sum(_number(row["error"]) <= _number(row["stated_error"]) for row in of) / len(of)
-            for case, of in by_case.items()
-            if of
-        },
-        "latest_scaled_error_max": max(
-            (abs(_number(row["latest_scaled"]) / _number(row["kept"]) - 1) for row in by_case["10 times"]), default=None
+        "error_max": max((_number(row["error"]) for row in fits), default=None),
+        "error_max_10_times": max((_number(row["error"]) for row in longer), default=None),
+        "stated_holds": sum(holds) / len(holds),
+        "latest_scaled_error_max_10_times": max(
+            (abs(_number(row["latest_scaled"]) / _number(row["kept"]) - 1) for row in longer), default=None
         ),
         "rows": list(rows),
     }
@@ -84,9 +82,13 @@ def print_latency(rows: Sequence[Figures]) -> dict[str, object]:
         "slowed": "slowed by",
     }
     _print("Curves while a stream is encoded", rows, columns)
+    by_kind = {row["thresholds"]: row for row in rows}
+    standard, others = by_kind["standard"], by_kind["others, tried out"]
     return {
-        "curve_s": {str(row["thresholds"]): row["curve_s_max"] for row in rows},
-        "slowed": {str(row["thresholds"]): row["slowed"] for row in rows},
+        "curve_s": standard["curve_s_max"],
+        "slowed": standard["slowed"],
+        "others_curve_s": others["curve_s_max"],
+        "others_slowed": others["slowed"],
         "rows": list(rows),
     }
 
