@@ -92,6 +92,7 @@ class Streams(Upkeep):
             10 2
             20 3
         """
+        labels = checked_labels(labels)  # before anything is opened
         with ExitStack() as undo:
             opened = source_from(source, frames_per_second=frames_per_second, file_times=file_times, stall_s=stall_s)
             undo.callback(opened.close)
@@ -107,7 +108,7 @@ class Streams(Upkeep):
                 context=context,
                 transport=transport,
                 reconnect_s=reconnect_s,
-                labels=checked_labels(labels),
+                labels=labels,
             )
             if create_memory:
                 self.create_memory(memory, novelty_threshold=novelty_threshold, exist_ok=True)
