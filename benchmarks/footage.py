@@ -12,7 +12,9 @@ Shapes: T frames shown, H frames held out, Q queries, D width.
 
 import hashlib
 import importlib.metadata
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,17 @@ class Footage:
     def times_of(self, kind: str) -> NDArray[np.int64]:
         """Give the times of the queries of one kind: [Q]."""
         return self.query_times_us[: len(self.queries[kind])]
+
+
+@contextmanager
+def footage_folder(kept: Path | None) -> Iterator[Path]:
+    """Give the folder that footage is kept in; if none is named, one that goes when the block is left."""
+    if kept is not None:
+        kept.mkdir(parents=True, exist_ok=True)
+        yield kept
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def video_footage(video: Path, encoder: FrameEncoder, folder: Path) -> Footage:

@@ -14,15 +14,14 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from benchmarks.atari import GAMES
 from benchmarks.figures import Figures
-from benchmarks.footage import Footage, game_footage, video_footage
+from benchmarks.footage import Footage, footage_folder, game_footage, video_footage
 from benchmarks.growth import Vectors
 from benchmarks.learned import learned_figures
 from benchmarks.read_growth import SEED, GrownStays, grown_memory, sequences_of
@@ -66,16 +65,6 @@ _OF_GROWN = ("reading", "covered", "peers", "needle")
 """Tables of grown memories."""
 
 Rows = dict[str, list[Figures]]
-
-
-@contextmanager
-def _folder(kept: Path | None) -> Iterator[Path]:
-    if kept is not None:
-        kept.mkdir(parents=True, exist_ok=True)
-        yield kept
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
 
 
 def _note(text: str) -> None:
@@ -182,7 +171,7 @@ def main(
     parts = PARTS if only is None else (only,)
     begun = time.monotonic()
     rows: Rows = {name: [] for name in ("storing", *_OF_GROWN, "learned")}
-    with _folder(keep) as folder:
+    with footage_folder(keep) as folder:
         encoder = OpenVinoEncoder(EncoderConfig(), folder / "encoder")
         files = list(videos) or sample_videos()
         of_videos, of_games = _footages(files, frames, encoder, folder)

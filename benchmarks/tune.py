@@ -13,16 +13,13 @@ frame passes unencoded. A full run takes some ten minutes on 2 cores once the fo
 
 import json
 import os
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from benchmarks.atari import GAMES
-from benchmarks.footage import game_footage, video_footage
+from benchmarks.footage import footage_folder, game_footage, video_footage
 from benchmarks.samples import sample_videos
 from benchmarks.tune_budget import budget_figures
 from benchmarks.tune_latency import latency_figures
@@ -36,16 +33,6 @@ PARTS = ("what_if", "budget", "latency")
 _GAME_SEED = 1
 
 
-@contextmanager
-def _folder(kept: Path | None) -> Iterator[Path]:
-    if kept is not None:
-        kept.mkdir(parents=True, exist_ok=True)
-        yield kept
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
-
-
 @click.command()
 @click.option("--videos", multiple=True, type=click.Path(path_type=Path, exists=True), help="Instead of the samples.")
 @click.option("--games", default=",".join(GAMES), show_default=True, help="Games to play, three at least.")
@@ -57,7 +44,7 @@ def main(videos: tuple[Path, ...], games: str, frames: int, keep: Path | None, o
     parts = PARTS if only is None else (only,)
     begun = time.monotonic()
     told: dict[str, object] = {}
-    with _folder(keep) as folder:
+    with footage_folder(keep) as folder:
         encoder = OpenVinoEncoder(EncoderConfig(), folder / "encoder")
         of_games = [game_footage(game, frames, _GAME_SEED, encoder, folder) for game in games.split(",")]
         if "what_if" in parts:

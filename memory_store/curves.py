@@ -61,17 +61,18 @@ class Curves:
         Raises:
             InvalidThreshold: one is outside (0, 2].
         """
-        missing = self._missing_from_curves(scope)
-        if missing:
+        lost = missing = self._missing(Scope())
+        if lost and not scope.is_everything:
             # A batch counts to a range as a whole or not at all, which is not to be taken for a loss.
-            missing = min(missing, self._missing_from_curves(Scope(stream_ids=scope.stream_ids)))
+            missing = min(self._missing(scope), self._missing(Scope(stream_ids=scope.stream_ids)))
         curve = self._tuning.curve(thresholds, scope)
-        lost = self._lost_share()
+        # What gates have not seen may be kept once more by them.
+        lost_share = lost / (lost + self._tuning.curve((), Scope()).frames) if lost else 0.0
         with self._lock:
             bytes_each = self._state.bytes_each
         pool = [] if not examples else [*self._reading.dropped_examples(scope), *self._kept_examples(scope)]
         return ThresholdCurve(
-            tuple(replace(outcome, error=max(outcome.error, lost)) for outcome in curve.outcomes),
+            tuple(replace(outcome, error=max(outcome.error, lost_share)) for outcome in curve.outcomes),
             tuple(examples_around(pool, outcome.threshold, examples) for outcome in curve.outcomes),
             curve.frames,
             missing,
@@ -81,12 +82,7 @@ class Curves:
             self._limit,
         )
 
-    def _lost_share(self) -> float:
-        """Tell which share of all frames gates have not seen: what they were kept for may be kept once more."""
-        missing = self._missing_from_curves(Scope())
-        return missing / (missing + self._tuning.curve((), Scope()).frames) if missing else 0.0
-
-    def _missing_from_curves(self, scope: Scope) -> int:
+    def _missing(self, scope: Scope) -> int:
         """Count the frames of a scope that curves do not rest on; those that come meanwhile are no loss."""
         frames = self._reading.withheld_within(scope) + self._view(scope).frame_count
         return max(0, frames - self._tuning.curve((), scope).frames)

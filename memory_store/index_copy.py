@@ -4,13 +4,13 @@ The vectors are read from the journal. The copy only saves assigning them again;
 """
 
 import json
-import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from memory_store.checked_file import read_checked, write_checked
 
 _FORMAT = "framekeep index 1"
 
@@ -59,17 +59,7 @@ def write_copy(path: Path, copy: IndexCopy) -> None:
     }
     arrays = (copy.centroids.astype("<f4"), copy.ids.astype("<i8"), copy.lists.astype("<i4"))
     content = b"".join([json.dumps(header).encode() + b"\n", *(array.tobytes() for array in arrays)])
-    draft = path.with_name(path.name + ".draft")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.write(zlib.crc32(content).to_bytes(4, "little"))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
+    write_checked(path, content)
 
 
 def read_copy(path: Path, dimension: int) -> IndexCopy | None:
@@ -81,11 +71,8 @@ def read_copy(path: Path, dimension: int) -> IndexCopy | None:
     """
     if not path.exists():
         return None
-    content = path.read_bytes()
-    if len(content) < 4 or zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "little"):
-        raise IndexCopyDamaged(f"expected a copy of an index in {path}, got other bytes")
-    line, _, body = content[:-4].partition(b"\n")
     try:
+        line, _, body = read_checked(path).partition(b"\n")
         header = json.loads(line)
         lists, width = header["centroids"]
         number = header["exemplars"]

@@ -16,14 +16,20 @@ def ids_below(exemplar_id: int) -> NDArray[np.uint8]:
     return np.packbits(np.ones(exemplar_id, np.bool_), bitorder="little")
 
 
+def last_times(facts: StayFacts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the exemplars of some stays, ascending, and when each was seen last: int64 [K] twice."""
+    ids, of_stay = np.unique(facts.column("exemplar_id"), return_inverse=True)
+    times_us = np.full(len(ids), np.iinfo(np.int64).min)
+    np.maximum.at(times_us, of_stay.reshape(-1), facts.column("last_us"))
+    return ids, times_us
+
+
 class LastSeen:
     """When exemplars were seen last, by one stream or by any."""
 
     def __init__(self, facts: StayFacts) -> None:
         """Take it from stays."""
-        ids, of_stay = np.unique(facts.column("exemplar_id"), return_inverse=True)
-        times_us = np.full(len(ids), np.iinfo(np.int64).min)
-        np.maximum.at(times_us, of_stay.reshape(-1), facts.column("last_us"))
+        ids, times_us = last_times(facts)
         self._number = len(ids)
         self._ids = ids  # ascending, and room behind them; most streams have shown few of all exemplars
         self._times_us = times_us

@@ -21,7 +21,7 @@ from memory_store.index import ExemplarIndex
 from memory_store.index_copy import IndexCopy, IndexCopyDamaged, copy_path, read_copy
 from memory_store.index_upkeep import FIRST_TRAINING, IndexUpkeep, Workers
 from memory_store.journal import Journal, reading_errors
-from memory_store.last_seen import LastSeen
+from memory_store.last_seen import LastSeen, last_times
 from memory_store.policies import Policies
 from memory_store.reading import earliest_start
 from memory_store.rows import next_ids_of
@@ -213,11 +213,7 @@ class MemoryState:
 
     def seen_last(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Give all exemplars, and when each was seen last: int64 [K] twice. Grows with the number of stays."""
-        facts = self.forest.facts(None)
-        ids, of_stay = np.unique(facts.column("exemplar_id"), return_inverse=True)
-        last_us = np.full(len(ids), np.iinfo(np.int64).min)
-        np.maximum.at(last_us, of_stay.reshape(-1), facts.column("last_us"))
-        return ids, last_us
+        return last_times(self.forest.facts(None))
 
 
 def _copy_of(path: Path, dimension: int, uuid: str) -> IndexCopy | None:

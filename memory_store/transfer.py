@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from memory_store.copies import copies_of
 from memory_store.errors import MemoryUnreadable, StoreUnavailable
 from memory_store.wholeness import LOOK_STEPS, check_integrity, check_memory
 
@@ -28,7 +29,7 @@ _EXPORT, _IMPORT = ".export-", ".import-"
 _DRAFTS = (".draft", ".draft-wal", ".draft-shm", ".draft-journal")
 """How the names of files end that are renamed once they are whole."""
 
-_BESIDE = (".sqlite-wal", ".sqlite-shm", ".index", ".whatif")
+_BESIDE = (".sqlite-wal", ".sqlite-shm", *(copy.suffix for copy in copies_of(Path("any.sqlite"))))
 """How the names of files end that are nothing without their journal."""
 
 SPARE_BYTES = 64 * 2**20

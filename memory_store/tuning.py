@@ -7,7 +7,7 @@ then and when the memory is closed; what a killed server had not written is miss
 import logging
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,13 @@ _LOG = logging.getLogger(__name__)
 _SAVED_AFTER = 256
 """Frames after which the copy is written anew, at the earliest: what a killed server loses."""
 
-_NOTHING = (np.empty(0, np.int64), np.empty(0, np.int64))
+_SAVED_SHARE = 4
+"""Nor is it written before it would hold a quarter of new frames: a few KB for each frame that was encoded."""
 
 _MADE_UP = 1024
 """Frames of lost exemplars that are handed over at a time."""
 
-_SAVED_SHARE = 4
-"""Nor is it written before it would hold a quarter of new frames: a few KB for each frame that was encoded."""
+_NOTHING = (np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 class Tuning:
@@ -81,7 +81,7 @@ class Tuning:
             self._what_if.add(frames[first : first + _MADE_UP])
             self._what_if.work(everything=True)
         with self._lock:
-            self._next_exemplar = max(self._next_exemplar, next_exemplar)
+            self._next_exemplar = next_exemplar
             self._unsaved += len(frames)
 
     def add(self, frames: Sequence[SeenFrame], next_exemplar: int) -> None:
@@ -95,7 +95,8 @@ class Tuning:
             return
         due = self._what_if.add(frames)
         with self._lock:
-            self._next_exemplar = next_exemplar
+            if self._making_up is None or self._making_up.done():
+                self._next_exemplar = next_exemplar
             self._unsaved += len(frames)
             if due and not self._closed and (self._running is None or self._running.done()):
                 self._running = self._aside.submit(self._work)
@@ -106,8 +107,8 @@ class Tuning:
         Raises:
             InvalidThreshold: one is outside (0, 2].
         """
-        if self._making_up is not None and not self._closed:
-            self._making_up.result()
+        if self._making_up is not None:
+            wait([self._making_up])
         return self._what_if.curve(thresholds, scope)
 
     def forget(self, scope: Scope) -> None:
@@ -166,8 +167,9 @@ class Tuning:
         with self._lock:
             unsaved, self._unsaved = self._unsaved, 0
         try:
+            next_exemplar = self._next_exemplar  # first: frames that come meanwhile may be in the copy, not the reverse
             state = self._what_if.copy()
-            write_copy(self._path, WhatIfCopy(self._uuid, state, self._next_exemplar))
+            write_copy(self._path, WhatIfCopy(self._uuid, state, next_exemplar))
             self._saved = _frames_of(state)
         except OSError:
             with self._lock:

@@ -103,9 +103,6 @@ class WhatIfState:
     last_captures: dict[int, int]
     """Capture time of the last frame of each stream, of those that were decided on."""
 
-    missing: int
-    """Frames that were let go undecided."""
-
 
 class WhatIf:
     """The frames of a memory, and what virtual gates make of them. Safe for several threads.
@@ -123,12 +120,11 @@ class WhatIf:
         self._dimension = dimension
         self._limit = limit
         self._deciding = threading.Lock()  # the gates, rows and last captures; taken before the other
-        self._noting = threading.Lock()  # the frames that wait, and the count of those missing
+        self._noting = threading.Lock()  # the frames that wait
         self._gates = VirtualGates(dimension, THRESHOLDS, limit)
         self._rows = no_rows(len(THRESHOLDS))
         self._last_captures: dict[int, int] = {}
         self._waiting: deque[SeenFrame] = deque()
-        self._missing = 0
 
     @classmethod
     def restored(cls, state: WhatIfState, limit: int) -> "WhatIf":
@@ -138,14 +134,7 @@ class WhatIf:
         restored._rows = state.rows
         restored._last_captures = dict(state.last_captures)
         restored._waiting.extend(seen_from(state.waiting))
-        restored._missing = state.missing
         return restored
-
-    @property
-    def missing(self) -> int:
-        """How many frames were let go undecided, since too many waited."""
-        with self._noting:
-            return self._missing
 
     @property
     def held(self) -> int:
@@ -153,12 +142,11 @@ class WhatIf:
         return len(self._gates.state.entries)
 
     def add(self, frames: Sequence[SeenFrame]) -> bool:
-        """Take note of the next frames; tell whether a batch waits for `work`."""
+        """Take note of the next frames; the oldest go if too many wait. Tells whether a batch waits for `work`."""
         with self._noting:
             self._waiting.extend(frames)
             while len(self._waiting) > MOST_WAITING:
                 self._waiting.popleft()
-                self._missing += 1
             return len(self._waiting) >= BATCH
 
     def work(self, *, everything: bool = False) -> None:
@@ -230,20 +218,18 @@ class WhatIf:
             self._gates.forget(gone, self._rows.total("kept") - self._rows.total("correction"))
             if not len(self._rows) and gone.all() and not self._waiting:
                 self._gates = VirtualGates(self._dimension, THRESHOLDS, self._limit)
-                self._missing = 0
             return bool(gone.any()) or len(self._waiting) < waiting
 
     def copy(self) -> WhatIfState:
         """Copy all that is remembered."""
         with self._deciding:
             with self._noting:
-                waiting, missing = list(self._waiting), self._missing
+                waiting = list(self._waiting)
             return WhatIfState(
                 gates=self._gates.state,
                 rows=self._rows,
                 waiting=frames_from(waiting, self._dimension),
                 last_captures=dict(self._last_captures),
-                missing=missing,
             )
 
     def _decide(self, least: int) -> bool:

@@ -6,8 +6,6 @@ come; nothing else depends on it.
 
 import json
 import math
-import os
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memory_store.checked_file import read_checked, write_checked
 from memory_store.seen_frames import Frames
 from memory_store.virtual_gates import Entries, GatesState
 from memory_store.what_if import THRESHOLDS, WhatIfState
@@ -68,23 +67,12 @@ def write_copy(path: Path, copy: WhatIfCopy) -> None:
         "streams": len(state.last_captures),
         "frames": state.gates.frames,
         "complete": state.gates.complete,
-        "missing": state.missing,
     }
     arrays = zip(_arrays(state), _layout(header), strict=True)
     content = b"".join(
         [json.dumps(header).encode() + b"\n", *(array.astype(kind).tobytes() for array, (kind, _) in arrays)]
     )
-    draft = path.with_name(path.name + ".draft")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.write(zlib.crc32(content).to_bytes(4, "little"))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
+    write_checked(path, content)
 
 
 def read_copy(path: Path, dimension: int) -> WhatIfCopy | None:
@@ -96,11 +84,8 @@ def read_copy(path: Path, dimension: int) -> WhatIfCopy | None:
     """
     if not path.exists():
         return None
-    content = path.read_bytes()
-    if len(content) < 4 or zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "little"):
-        raise WhatIfCopyDamaged(f"expected a copy for curves in {path}, got other bytes")
-    line, _, body = content[:-4].partition(b"\n")
     try:
+        line, _, body = read_checked(path).partition(b"\n")
         header = json.loads(line)
         expected = (_FORMAT, dimension, list(THRESHOLDS))
         if (header["format"], header["dimension"], header["thresholds"]) != expected:
@@ -167,5 +152,4 @@ def _state_from(header: dict[str, Any], arrays: Iterator[Array]) -> WhatIfState:
         rows=rows,
         waiting=waiting,
         last_captures=dict(next(arrays).tolist()),
-        missing=header["missing"],
     )

@@ -1,5 +1,6 @@
 """Verdicts in brief, so that what became of many frames can be read in one line."""
 
+from memory_store.facts import ThresholdCurve
 from memory_store.records import Novel, Repeat, Verdict, Withheld
 
 
@@ -14,3 +15,9 @@ def brief(verdict: Verdict) -> object:
             return reason
         case other:
             return other
+
+
+def exemplars_told(curve: ThresholdCurve) -> list[float]:
+    """What a curve counts, all of it exactly."""
+    assert [outcome.error for outcome in curve.outcomes] == [0.0] * len(curve.outcomes)
+    return [outcome.exemplars for outcome in curve.outcomes]

@@ -69,6 +69,19 @@ def frames() -> Callable[..., list[Encoded]]:
 
 
 @pytest.fixture(scope="session")
+def send(frames: Callable[..., list[Encoded]]) -> Callable[..., None]:
+    """Let a stream show pictures, in groups of 50."""
+
+    def send(memory: Memory, seen: Sequence[Embedding], stream: str = "door") -> None:
+        session = memory.open_session(stream, "run-1", Clock.SESSION, 0)
+        sent = frames(session, seen)
+        for start in range(0, len(sent), 50):
+            memory.remember(sent[start : start + 50])
+
+    return send
+
+
+@pytest.fixture(scope="session")
 def show(facing: Callable[[float], Embedding], frames: Callable[..., list[Encoded]]) -> Callable[..., list[object]]:
     """Let a stream show directions at seconds of capture time, each in a group of its own or all in one."""
 

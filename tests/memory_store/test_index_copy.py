@@ -112,9 +112,9 @@ def _a_folder(file: Path) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "deleted": (Path.unlink, "m.sqlite has no copy of its index"),
-    "cut": (_cut, "expected a copy of an index in .*m.index, got other bytes"),
-    "empty": (_empty, "expected a copy of an index in .*m.index, got other bytes"),
-    "flipped": (_flipped, "expected a copy of an index in .*m.index, got other bytes"),
+    "cut": (_cut, "expected a copy of an index in .*m.index: got other bytes"),
+    "empty": (_empty, "expected a copy of an index in .*m.index: got other bytes"),
+    "flipped": (_flipped, "expected a copy of an index in .*m.index: got other bytes"),
     "of another width": (_of_another_width, "expected 'framekeep index 1' of width 32 in .*m.index"),
     "of another memory": (_of_another_memory, "m.index belongs to another memory"),
     "of another format": (_of_another_format, "expected 'framekeep index 1' of width 32 in .*m.index"),

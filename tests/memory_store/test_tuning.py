@@ -1,12 +1,12 @@
 """Curves over thresholds of a memory: equal to what memories at these thresholds keep."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from briefs import exemplars_told
 from memory_store.errors import InvalidThreshold
-from memory_store.facts import ThresholdCurve
 from memory_store.keeping import Keeping
 from memory_store.memory import Memory
 from memory_store.novelty import distance
@@ -28,23 +28,7 @@ def memory(store: MemoryStore) -> Memory:
     return store.create("m", "encoder/1", DIMENSION, 0.1)
 
 
-@pytest.fixture
-def send(frames: Frames) -> Callable[..., None]:
-    def send(memory: Memory, seen: Sequence[Embedding], stream: str = "door") -> None:
-        session = memory.open_session(stream, "run-1", Clock.SESSION, 0)
-        sent = frames(session, seen)
-        for start in range(0, len(sent), 50):
-            memory.remember(sent[start : start + 50])
-
-    return send
-
-
 Send = Callable[..., None]
-
-
-def exemplars(curve: ThresholdCurve) -> list[float]:
-    assert [outcome.error for outcome in curve.outcomes] == [0.0] * len(curve.outcomes)
-    return [outcome.exemplars for outcome in curve.outcomes]
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.1, 0.13, 0.3])
@@ -61,7 +45,7 @@ def test_a_curve_tells_what_a_memory_at_that_threshold_has_kept(
         told.append((memory.curve([threshold], Scope(), 0), memory.facts().contents.exemplars))
 
     [(curve, kept), (other_curve, other_kept)] = told
-    assert exemplars(curve) == exemplars(other_curve) == [kept]
+    assert exemplars_told(curve) == exemplars_told(other_curve) == [kept]
     assert other_kept != kept
     assert (curve.frames, curve.missing, curve.held, curve.held_limit) == (600, 0, 600, 10_240)
 
@@ -88,7 +72,7 @@ def test_the_horizon_in_force_counts(store: MemoryStore, show: Show) -> None:
     memory = store.create("small", "encoder/1", 8, 0.1, keeping=Keeping(horizon_us=10_000_000))
     assert show(memory, [(0, 0), (90, 1), (0, 9), (90, 12), (0, 30)]) == [-1, -2, 1, -3, -4]
 
-    assert exemplars(memory.curve([0.1, 0.2], Scope(), 0)) == [4, 4]
+    assert exemplars_told(memory.curve([0.1, 0.2], Scope(), 0)) == [4, 4]
 
 
 def test_frames_that_were_withheld_are_frames_that_another_policy_could_have_kept(
@@ -99,7 +83,7 @@ def test_frames_that_were_withheld_are_frames_that_another_policy_could_have_kep
 
     curve = memory.curve([0.1], Scope(), 0)
 
-    assert (exemplars(curve), curve.frames, curve.missing, curve.active_us) == ([3], 4, 0, 3_000_000)
+    assert (exemplars_told(curve), curve.frames, curve.missing, curve.active_us) == ([3], 4, 0, 3_000_000)
 
 
 def test_streams_and_times_are_told_apart(memory: Memory, send: Send) -> None:
@@ -114,7 +98,7 @@ def test_streams_and_times_are_told_apart(memory: Memory, send: Send) -> None:
     assert memory.curve([0.1], Scope(), 0).frames == 450
     assert memory.curve([0.1], Scope(last_us=60_000), 0).missing == 0  # batches count whole, but none of it was lost
     late = memory.curve([0.1], Scope(first_us=10**9), 3)
-    assert (late.frames, late.missing, exemplars(late), late.examples) == (0, 0, [0], (([], []),))
+    assert (late.frames, late.missing, exemplars_told(late), late.examples) == (0, 0, [0], (([], []),))
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, 2.01, float("nan")])

@@ -2,22 +2,26 @@
 
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from briefs import exemplars_told
 from memory_store import tuning
 from memory_store.config import MemoryStoreConfig
 from memory_store.errors import StoreUnavailable
-from memory_store.facts import ThresholdCurve
 from memory_store.memory import Memory
-from memory_store.records import Clock, Embedding, Encoded
+from memory_store.records import Embedding, Encoded
 from memory_store.scope import Scope
+from memory_store.seen_frames import SeenFrame
 from memory_store.store import MemoryStore
 from memory_store.what_if import THRESHOLDS
+from memory_store.what_if_copy import read_copy
 from scenes import walk
 
 Frames = Callable[..., list[Encoded]]
@@ -31,23 +35,7 @@ def memory(store: MemoryStore) -> Memory:
     return store.create("m", "encoder/1", DIMENSION, 0.1)
 
 
-@pytest.fixture
-def send(frames: Frames) -> Callable[..., None]:
-    def send(memory: Memory, seen: Sequence[Embedding], stream: str = "door") -> None:
-        session = memory.open_session(stream, "run-1", Clock.SESSION, 0)
-        sent = frames(session, seen)
-        for start in range(0, len(sent), 50):
-            memory.remember(sent[start : start + 50])
-
-    return send
-
-
 Send = Callable[..., None]
-
-
-def exemplars(curve: ThresholdCurve) -> list[float]:
-    assert [outcome.error for outcome in curve.outcomes] == [0.0] * len(curve.outcomes)
-    return [outcome.exemplars for outcome in curve.outcomes]
 
 
 def test_what_is_held_is_saved_on_closing_and_goes_on_from_there(
@@ -65,7 +53,7 @@ def test_what_is_held_is_saved_on_closing_and_goes_on_from_there(
     send(other, seen)
     whole = open_store().get("m").curve(THRESHOLDS, Scope(), 0)
     assert (whole.frames, whole.missing) == (500, 0)
-    assert exemplars(whole) == exemplars(open_store().get("other").curve(THRESHOLDS, Scope(), 0))
+    assert exemplars_told(whole) == exemplars_told(open_store().get("other").curve(THRESHOLDS, Scope(), 0))
 
 
 @pytest.mark.parametrize("saved", [0, 200])
@@ -97,6 +85,30 @@ def test_what_a_killed_server_had_not_saved_is_told_as_missing(
         assert again.get("m").facts().contents.counted_frames == 500
     with closing(MemoryStore(killed, MemoryStoreConfig())) as again:  # what was made up for once is not lost again
         assert again.get("m").curve([0.1], Scope(), 0) == curve
+
+
+def test_exemplars_that_are_kept_while_lost_ones_are_made_up_for_are_not_taken_for_saved(tmp_path: Path) -> None:
+    lost = [
+        SeenFrame(1, number, frame, own_stream_only=False, horizon_us=None)
+        for number, frame in enumerate(walk(DIMENSION, 17, 6))
+    ]
+    released = threading.Event()
+    with ThreadPoolExecutor(1) as aside:
+        aside.submit(released.wait)
+        told = tuning.Tuning(tmp_path / "m.sqlite", "0" * 32, DIMENSION, 2000, aside)
+        told.make_up(lost[:4], 5)
+        told.add(lost[4:], 7)
+        told.save()
+        saved = read_copy(tmp_path / "m.whatif", DIMENSION)
+        assert saved is not None
+        assert (told.next_exemplar, saved.next_exemplar) == (1, 1)
+
+        released.set()
+
+        assert told.curve([0.1], Scope()).frames == 6
+        assert told.next_exemplar == 5
+        told.add(lost[:1], 8)
+        assert told.next_exemplar == 8
 
 
 def test_what_is_held_is_saved_now_and_then(

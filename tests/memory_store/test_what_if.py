@@ -408,15 +408,14 @@ def test_frames_wait_until_a_batch_is_full_or_a_curve_is_asked_for() -> None:
     assert len(what_if.copy().waiting) == 0
 
 
-def test_of_too_many_frames_that_wait_the_oldest_are_let_go_and_counted_as_missing() -> None:
+def test_of_too_many_frames_that_wait_the_oldest_are_let_go() -> None:
     frames = seen([facing(n / 100) for n in range(MOST_WAITING + 300)])
     what_if = WhatIf(DIMENSION, 10_000)
 
     what_if.add(frames[:MOST_WAITING])
-    assert what_if.missing == 0
+    assert len(what_if.copy().waiting) == MOST_WAITING
     what_if.add(frames[MOST_WAITING:])
 
-    assert what_if.missing == 300
     assert exemplars(what_if) == counts(frames[300:])
     assert what_if.curve((), EVERYTHING).frames == MOST_WAITING
 
@@ -426,7 +425,7 @@ def test_taking_note_does_not_wait_for_the_gates() -> None:
 
     with what_if._deciding:
         assert what_if.add(seen(walk(10, BATCH)))
-        assert what_if.missing == 0
+    assert len(what_if.copy().waiting) == BATCH
 
 
 def test_several_threads_may_take_note_decide_ask_and_copy_at_once() -> None:
@@ -446,7 +445,7 @@ def test_several_threads_may_take_note_decide_ask_and_copy_at_once() -> None:
         asking = threads.map(ask, range(2))
         assert list(threads.map(show, range(1, 5))) == [None] * 4
         assert max(asking) <= 200
-    assert what_if.curve((), EVERYTHING).frames + what_if.missing == 4000
+    assert what_if.curve((), EVERYTHING).frames == 4000
     for stream_id in range(1, 5):
         assert what_if.curve((), Scope(stream_ids=frozenset({stream_id}))).frames == 1000
 
@@ -549,16 +548,6 @@ def test_what_was_forgotten_does_not_weigh_in_the_estimates_of_what_comes(revisi
     assert len(state.rows) == 10
     assert state.gates.over[0]
     np.testing.assert_allclose(state.gates.exemplars, state.rows.total("kept") - state.rows.total("correction"))
-
-
-def test_when_everything_is_forgotten_no_frame_is_missing_any_more() -> None:
-    what_if = WhatIf(DIMENSION, 100)
-    what_if.add(seen([facing(0)] * (MOST_WAITING + 1)))
-    assert what_if.missing == 1
-
-    what_if.forget(Scope())
-
-    assert what_if.missing == 0
 
 
 def test_an_empty_memory_has_a_curve_of_nothing() -> None:
