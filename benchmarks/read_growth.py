@@ -24,6 +24,7 @@ from benchmarks.growth import STRIDE_FRAMES, GrownStream, Rows, Vectors
 from benchmarks.read_remembered import THRESHOLD, StayShapes
 from benchmarks.views import encoded_views
 from encoder.version import EncoderVersion
+from memory_store.embedding_table import EmbeddingTable
 from memory_store.forest import BLOCK_SIZE, Forest
 from memory_store.index import ExemplarIndex
 from memory_store.index_upkeep import FIRST_TRAINING, IndexUpkeep, Workers, new_workers
@@ -163,7 +164,7 @@ def grown_memory(stays: GrownStays, shapes: StayShapes, number: int, folder: Pat
     of = rng.integers(0, len(shapes.frames), number)
     frames, lengths = shapes.frames[of], shapes.lengths[of]
     forest, lock, workers = Forest(stays.dimension), threading.RLock(), new_workers()
-    upkeep = IndexUpkeep(ExemplarIndex(stays.dimension), lock, folder / "grown.index", "grown")
+    upkeep = IndexUpkeep(ExemplarIndex(EmbeddingTable(stays.dimension)), lock, folder / "grown.index", "grown")
     means = np.empty((number, stays.dimension), np.float32)
     trained_at = _trained_at(number)
     done = 0

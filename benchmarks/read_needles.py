@@ -56,7 +56,7 @@ def needle_figures(memory: GrownMemory, nudges: Nudges) -> Iterator[Figures]:
 def _nearest(index: ExemplarIndex, query: Vectors) -> Neighbour:
     """Find the most similar of all exemplars as `Memory.nearest` does."""
     found: dict[int, Embedding] = {}
-    for lists in index.slices():
-        found.update(index.search(query, 1 + PROPOSALS, lists, None))
+    for part in index.slices():
+        found.update(index.search(query, 1 + PROPOSALS, part, None))
     neighbours = [Neighbour(exemplar, distance(query, other)) for exemplar, other in found.items()]
     return min(neighbours, key=lambda neighbour: (neighbour.novelty, neighbour.exemplar_id))

@@ -14,9 +14,10 @@ import numpy as np
 
 from memory_store.change import Change, remove_exemplar, restate, settle_stays, sightings_where
 from memory_store.coverage import angle_between
+from memory_store.embedding_table import Ids, Matrix
 from memory_store.forest import BLOCK_SIZE
 from memory_store.group import LONGEST_GAP_US, LONGEST_SIGHTING_FRAMES
-from memory_store.index import ExemplarIndex, Ids, Matrix
+from memory_store.index import ExemplarIndex
 from memory_store.lesson_rows import hand_over
 from memory_store.novelty import Neighbour, distance, nearest
 from memory_store.records import Clock, Embedding, FrameKind, Sighting
@@ -38,9 +39,16 @@ class Merge:
 class MergePlan:
     """Decides which exemplars another can stand for, oldest first. Changes nothing."""
 
-    def __init__(self, dimension: int, threshold: float) -> None:
+    def __init__(self, index: ExemplarIndex, threshold: float) -> None:
+        """Begin.
+
+        Args:
+            index: what there is. Looks are those that it would do: in a large memory one may miss its exemplar, which
+                is not merged then.
+            threshold: in (0, 2].
+        """
         self._threshold = threshold
-        self._kept = ExemplarIndex(dimension)
+        self._kept = index.empty_copy()
 
     def look(self, ids: Ids, embeddings: Matrix) -> Iterator[Merge]:
         """Decide on further exemplars.

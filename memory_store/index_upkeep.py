@@ -1,6 +1,6 @@
-"""What an index needs while it grows: centroids for more exemplars, and its copy on disk. Runs aside, on one thread.
+"""What an index needs while it grows: lists for more exemplars, and its copy on disk. Runs aside, on one thread.
 
-Vectors are read a few at a time under the memory's lock; training and assigning hold no lock. What changed meanwhile
+Embeddings are read a few at a time under the memory's lock; training and assigning hold no lock. What changed meanwhile
 is made up for at the end, so that ingest never waits for more than some milliseconds.
 """
 
@@ -14,7 +14,9 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from memory_store.index import CORES, ExemplarIndex, Ids, Matrix
+from memory_store.code_lists import CODEBOOK_SAMPLES, CodeLists, fitted
+from memory_store.embedding_table import EmbeddingTable, Ids, Matrix
+from memory_store.index import CORES, ExemplarIndex
 from memory_store.index_copy import IndexCopy, write_copy
 
 _LOG = logging.getLogger(__name__)
@@ -31,11 +33,11 @@ _ROUNDS = 6
 _CHUNK = 2048
 """Vectors read under the lock at a time: about a millisecond."""
 
-_LISTS = 512
-"""Lists whose ids are read under the lock at a time."""
+_LISTS = 16
+"""Lists that are recentred under the lock at a time: some milliseconds."""
 
 _CAUGHT_UP = 512
-"""Exemplars that may be missing when the new index takes over; adding so many takes some milliseconds."""
+"""Exemplars that may be missing when the new lists take over; adding so many takes some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,24 @@ def lists_for(exemplars: int) -> int:
     return int(4 * np.sqrt(2 * exemplars))
 
 
+def lists_from(copy: IndexCopy, table: EmbeddingTable, searchers: ThreadPoolExecutor) -> CodeLists:
+    """Put what is in a table, which is not empty, into the lists that a copy tells of.
+
+    Codes are made again, which takes some seconds for 10^6 exemplars; those that the copy does not know go to the lists
+    with the nearest centroids.
+    """
+    ids = table.ids()
+    sample = np.random.default_rng(len(ids)).choice(ids, min(len(ids), CODEBOOK_SAMPLES), replace=False)
+    lists = CodeLists(copy.centroids, fitted(table.embeddings(sample)))
+    chunks = [ids[first : first + _CHUNK] for first in range(0, len(ids), _CHUNK)]
+    codes = np.concatenate(list(searchers.map(lambda chunk: lists.codes(table.embeddings(chunk)), chunks)))
+    known = np.isin(ids, copy.ids)
+    lists.put(ids[known], copy.lists[np.searchsorted(copy.ids, ids[known])], codes[known])
+    for chunk in np.split(np.flatnonzero(~known), range(_CHUNK, int((~known).sum()), _CHUNK)):
+        lists.put(ids[chunk], lists.nearest(table.embeddings(ids[chunk])), codes[chunk])
+    return lists
+
+
 class IndexUpkeep:
     """Looks after the index of one memory. `index` is read and replaced under the memory's lock."""
 
@@ -86,7 +106,6 @@ class IndexUpkeep:
         self._lock = lock
         self._path = path
         self._memory_uuid = memory_uuid
-        self._changes = 0
         self._saved = 0
         self._arrived: list[Ids] = []
         """Added since a training began."""
@@ -102,21 +121,15 @@ class IndexUpkeep:
         self._saved = exemplars
 
     def add(self, ids: Ids, embeddings: Matrix) -> None:
-        """Add exemplars; under the lock."""
+        """Add exemplars, by ascending numbers; under the lock."""
         self.index.add(ids, embeddings)
         if self._training:
             self._arrived.append(ids)
 
     def change(self, removed: Ids, moved: dict[int, Matrix]) -> None:
         """Take exemplars out, and put others in another place; under the lock. The copy on disk is outdated then."""
-        gone = np.concatenate([removed, np.array(list(moved), np.int64)])
-        places = self.index.lists_of(gone)  # which need not be the nearest any more
-        self.index.remove(gone)
-        self.index.recentre(places)
-        if moved:
-            self.index.add(np.array(list(moved), np.int64), np.stack(list(moved.values())))
-        self._changed.update(gone.tolist())
-        self._changes += 1
+        self.index.change(removed, moved)
+        self._changed.update(removed.tolist(), moved)
         self._saved = 0
 
     def submit(self, worker: ThreadPoolExecutor) -> None:
@@ -138,7 +151,8 @@ class IndexUpkeep:
     @property
     def _saving_due(self) -> bool:
         added = len(self.index) - self._saved
-        return len(self.index) >= FIRST_TRAINING and added >= max(_CHUNK, len(self.index) // 16)
+        is_listed = self.index.lists is not None and len(self.index) >= FIRST_TRAINING
+        return is_listed and added >= max(_CHUNK, len(self.index) // 16)
 
     def stop(self) -> None:
         """Stop what is being done; the memory may be closed afterwards. Not under the lock."""
@@ -164,7 +178,7 @@ class IndexUpkeep:
             raise
 
     def save(self) -> None:
-        """Write the copy.
+        """Write the copy; remove it where the index is too small to need one.
 
         Raises:
             OSError: the disk refused; the copy before is still there.
@@ -173,90 +187,79 @@ class IndexUpkeep:
             if self._stopped:
                 return
             with self._lock:
-                index, changes = self.index, self._changes
-                centroids = index.centroids.copy()
-            ids, lists = self._contents(index)
-            with self._lock:
-                if self._changes != changes:
-                    return  # whoever removes something has the copy written afterwards
-                self._saved = len(ids)
-            write_copy(self._path, IndexCopy(self._memory_uuid, index.trained_on, centroids, ids, lists))
-
-    def drop_copy(self) -> None:
-        """Remove the copy, of an index that is too small to need one.
-
-        Raises:
-            OSError: the disk refused.
-        """
-        with self._saving:
-            if not self._stopped:
+                lists = self.index.lists if len(self.index) >= FIRST_TRAINING else None
+                if lists is not None:
+                    ids, numbers = lists.contents()
+                    copy = IndexCopy(self._memory_uuid, self.index.trained_on, lists.centroids.copy(), ids, numbers)
+                    self._saved = len(ids)
+            if lists is None:
                 self._path.unlink(missing_ok=True)
+            else:
+                write_copy(self._path, copy)
 
     def ids(self) -> Ids:
-        """Give the ids of all exemplars, ascending; not under the lock. What is added meanwhile may be in it."""
-        return self._contents(self.index)[0]
-
-    def _contents(self, index: ExemplarIndex) -> tuple[Ids, Ids]:
-        """Give all ids, ascending, and the list of each; some lists at a time. What is added meanwhile may be in it."""
-        pieces = []
-        for first in range(0, len(index.centroids), _LISTS):
-            with self._lock:
-                pieces.append(index.contents(np.arange(first, min(first + _LISTS, len(index.centroids)))))
-        ids, lists = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
-        order = np.argsort(ids)
-        return ids[order], lists[order]
+        """Give the ids of all exemplars, ascending: int64 [K]; not under the lock."""
+        with self._lock:
+            return self.index.table.ids()
 
     def _train(self) -> None:
         with self._lock:
             self._arrived.clear()
             self._changed.clear()
             self._training = True
+            ids = self.index.table.ids()
         try:
-            ids, _ = self._contents(self.index)
-            centroids = self._centroids(ids)
-            if centroids is not None:
-                self._fill(ExemplarIndex(self.index.dimension, centroids, len(ids), self.index.searchers), ids)
+            lists = self._lists(ids)
+            if lists is not None:
+                self._fill(lists, ids)
         finally:
             self._training = False
 
-    def _fill(self, successor: ExemplarIndex, ids: Ids) -> None:
-        """Add all exemplars to a successor, and put it in the index's place."""
-        known = ids
+    def _fill(self, successor: CodeLists, ids: Ids) -> None:
+        """Put all exemplars into new lists, and these in the place of those before."""
+        trained_on = len(ids)
         while True:
+            parts = [(ids[:0], ids[:0], successor.codes(np.empty((0, self.index.table.dimension), np.float32)))]
             for chunk, vectors in self._vectors(ids):
                 if self._stopped:
                     return
-                successor.add(chunk, vectors)
+                parts.append((chunk, successor.nearest(vectors), successor.codes(vectors)))
+            successor.put(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
             with self._lock:
                 gone = np.array(sorted(self._changed), np.int64)
             if len(gone):
                 # They may have been among those that the centroids were trained on.
                 successor.remove(gone)
-                successor.recentre(np.arange(len(successor.centroids)))
+                self._recentre(successor)
             with self._lock:
-                arrived = np.concatenate([known[:0], *self._arrived])
+                ids = np.concatenate([ids[:0], *self._arrived])
                 self._arrived.clear()
-                if len(arrived) <= _CAUGHT_UP:
-                    self._take_over(successor, arrived)
+                if len(ids) <= _CAUGHT_UP:
+                    self._take_over(successor, ids, trained_on)
                     return
-            ids = np.setdiff1d(arrived, known)  # those added while the ids were read may be among both
-            known = np.union1d(known, ids)
 
-    def _take_over(self, successor: ExemplarIndex, missing: Ids) -> None:
-        """Put the successor in the index's place, after what it missed; under the lock."""
-        gone = np.array(sorted(changed for changed in self._changed if changed in successor), np.int64)
-        lists = successor.lists_of(gone)
-        stale = np.union1d(np.array(sorted(self._changed), np.int64), missing)
+    def _recentre(self, successor: CodeLists) -> None:
+        """Recentre all lists, some at a time."""
+        for first in range(0, len(successor.centroids), _LISTS):
+            with self._lock:
+                some = np.arange(first, min(first + _LISTS, len(successor.centroids)))
+                successor.recentre(some, self.index.table)
+
+    def _take_over(self, successor: CodeLists, missing: Ids, trained_on: int) -> None:
+        """Put new lists in the place of those before, after what they missed; under the lock."""
+        table = self.index.table
+        changed = np.array(sorted(self._changed), np.int64)
+        gone = changed[successor.present(changed)]
+        numbers = successor.lists_of(gone)
+        stale = np.union1d(changed, missing)
         successor.remove(stale)
-        if len(gone):
-            successor.recentre(lists)
-        present = np.array([found for found in stale.tolist() if found in self.index], np.int64)
-        if len(present):
-            successor.add(present, self.index.embeddings(present))
-        self.index = successor
+        successor.recentre(numbers, table)
+        left = stale[table.present(stale)]
+        successor.add(left, table.embeddings(left))
+        self.index = ExemplarIndex(table, successor, trained_on, self.index.searchers)
 
     def _vectors(self, ids: Ids) -> Iterator[tuple[Ids, Matrix]]:
-        """Read vectors, some at a time; those removed meanwhile are left out."""
+        """Read embeddings, some at a time; those removed meanwhile are left out."""
         for first in range(0, len(ids), _CHUNK):
             chunk = ids[first : first + _CHUNK]
             with self._lock:
@@ -265,21 +268,25 @@ class IndexUpkeep:
                 vectors = self.index.embeddings(chunk)
             yield chunk, vectors
 
-    def _centroids(self, ids: Ids) -> Matrix | None:
-        """Train centroids on a share of the exemplars: float32 [L, D]; None if stopped."""
+    def _lists(self, ids: Ids) -> CodeLists | None:
+        """Train lists on a share of the exemplars; None if stopped."""
         number = lists_for(len(ids))
         chance = np.random.default_rng(len(ids))
         chosen = np.sort(chance.choice(ids, min(len(ids), _SAMPLES_PER_LIST * number), replace=False))
-        sample = np.concatenate([vectors for _, vectors in self._vectors(chosen)])
-        number = min(number, len(sample))  # fewer where most were removed meanwhile
+        sample, read = np.empty((len(chosen), self.index.table.dimension), np.float32), 0
+        for chunk, vectors in self._vectors(chosen):
+            sample[read : read + len(chunk)] = vectors
+            read += len(chunk)
+        sample = sample[:read]
+        number = min(number, read)  # fewer where most were removed meanwhile
         centroids: Matrix | None = None
         for _ in range(_ROUNDS):
             if self._stopped or not number:
                 return None
             # a round at a time, so that a server that stops does not wait for all of them
             kmeans = faiss.Kmeans(
-                self.index.dimension, number, niter=1, spherical=True, min_points_per_centroid=1, seed=number
+                sample.shape[1], number, niter=1, spherical=True, min_points_per_centroid=1, seed=number
             )
             kmeans.train(sample, init_centroids=centroids)
             centroids = np.asarray(kmeans.centroids)
-        return centroids
+        return None if centroids is None else CodeLists(centroids, fitted(sample))

@@ -7,8 +7,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from memory_store.embedding_table import Ids
 from memory_store.group import Group
-from memory_store.index import ExemplarIndex, Ids
+from memory_store.index import ExemplarIndex
 from memory_store.last_seen import LastSeen
 from memory_store.novelty import Neighbour, nearest
 from memory_store.records import Arrival, Embedding, Encoded
@@ -46,7 +47,7 @@ class Looks:
         self._proposed: dict[int, tuple[Ids, NDArray[np.float32]]] = {}
         self._fresh_ids: list[int] = []
         """Exemplars that the group has decided on, as far as they were looked at."""
-        self._fresh = np.empty((len(arrivals), index.dimension), np.float32)  # [B, D], the first rows are theirs
+        self._fresh = np.empty((len(arrivals), index.table.dimension), np.float32)  # [B, D], the first rows are theirs
 
     def look(self, place: int, embedding: Embedding, restriction: Restriction | None) -> Neighbour | None:
         """Find the exemplar nearest to the frame that arrived in a place; None if there is none.

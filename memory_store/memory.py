@@ -376,11 +376,11 @@ class Memory:
         with self._lock:
             self._check_usable()
             index = self._state.upkeep.index
-            parts = list(index.slices())
-        for lists in parts:
+            parts = index.slices()
+        for part in parts:
             with self._lock:
                 # As with looks: a few more than asked for, and the exact distance puts them in order.
-                found.update(index.search(embedding, number + PROPOSALS, lists, among))
+                found.update(index.search(embedding, number + PROPOSALS, part, among))
         neighbours = [Neighbour(exemplar_id, distance(embedding, other)) for exemplar_id, other in found.items()]
         return sorted(neighbours, key=lambda neighbour: (neighbour.novelty, neighbour.exemplar_id))[:number]
 

@@ -44,6 +44,8 @@ def nearest(embedding: Embedding, ids: NDArray[np.int64], embeddings: NDArray[np
     """
     if not len(ids):
         return None
+    if len(ids) == 1:
+        return Neighbour(int(ids[0]), distance(embedding, embeddings[0]))
     wide = embeddings.astype(np.float64)  # [K, D]
     cosines = wide @ embedding.astype(np.float64) / np.sqrt(np.einsum("kd,kd->k", wide, wide))  # [K]
     # How a product of matrices is summed depends on K; the last bits, which are put on record, must not.

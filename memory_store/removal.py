@@ -12,7 +12,6 @@ from memory_store.change import Change
 from memory_store.compaction import Merge, MergePlan, merge
 from memory_store.errors import StoreUnavailable
 from memory_store.forgetting import Forgetting
-from memory_store.index_upkeep import FIRST_TRAINING
 from memory_store.journal import Journal
 from memory_store.loading import forget_policies, unfinished_of
 from memory_store.records import CompactedCounts, ForgottenCounts, Retention
@@ -153,12 +152,8 @@ class Removal:
             with self._lock:
                 self._check_usable()
                 more = self._journal.give_room_back(_PAGES)
-        upkeep = self._state.upkeep
         try:
-            if len(upkeep.index) >= FIRST_TRAINING:
-                upkeep.save()
-            else:
-                upkeep.drop_copy()
+            self._state.upkeep.save()
         except OSError as error:
             raise StoreUnavailable(f"cannot write the copy of the index anew: {error}") from error
         with self._lock:
@@ -193,15 +188,16 @@ class Removal:
         return self._journal.size_bytes()
 
     def _planned(self, threshold: float) -> Iterator[Merge]:
-        plan = MergePlan(self._state.upkeep.index.dimension, threshold)
         with self._lock:
             self._check_usable()
+            plan = MergePlan(self._state.upkeep.index, threshold)
         ids = self._state.upkeep.ids()
         for first in range(0, len(ids), _LOOKS):
             with self._lock:
                 self._check_usable()
                 index = self._state.upkeep.index
-                some = np.array([found for found in ids[first : first + _LOOKS].tolist() if found in index], np.int64)
+                some = ids[first : first + _LOOKS]
+                some = some[index.table.present(some)]
                 embeddings = index.embeddings(some)
             yield from plan.look(some, embeddings)
 

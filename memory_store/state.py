@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from memory_store import loading
 from memory_store.change import Change
+from memory_store.embedding_table import EmbeddingTable
 from memory_store.examples import bands_of
 from memory_store.facts import Contents
 from memory_store.forest import Forest, Snapshot
 from memory_store.group import Group
 from memory_store.index import ExemplarIndex
 from memory_store.index_copy import IndexCopy, IndexCopyDamaged, copy_path, read_copy
-from memory_store.index_upkeep import FIRST_TRAINING, IndexUpkeep, Workers
+from memory_store.index_upkeep import FIRST_TRAINING, IndexUpkeep, Workers, lists_from
 from memory_store.journal import Journal, reading_errors
 from memory_store.last_seen import LastSeen, last_times
 from memory_store.policies import Policies
@@ -74,23 +75,22 @@ class MemoryState:
         """Fill the index from the journal; the copy beside it tells which list each exemplar lies in."""
         dimension = self._journal.identity.dimension
         copy = _copy_of(path, dimension, self._journal.identity.uuid)
-        searchers = self._workers.searchers
-        if copy is None:
-            index = ExemplarIndex(dimension, searchers=searchers)
-        else:
-            index = ExemplarIndex(dimension, copy.centroids, copy.trained_on, searchers)
+        table = EmbeddingTable(dimension)
         for ids, embeddings in loading.exemplars_of(self._journal.connection):
             if embeddings.shape[1] != dimension:
                 raise ValueError(f"expected embeddings of {dimension} numbers, got {embeddings.shape[1]}")
-            known = np.isin(ids, copy.ids) if copy is not None else np.zeros(len(ids), np.bool_)
-            if copy is not None and known.any():
-                index.add(ids[known], embeddings[known], copy.lists[np.searchsorted(copy.ids, ids[known])])
-            index.add(ids[~known], embeddings[~known])
-        if copy is None and len(index) >= FIRST_TRAINING:
+            table.add(ids, embeddings)
+        if copy is None and len(table) >= FIRST_TRAINING:
             _LOG.warning("%s has no copy of its index: it is made again, and looks are slow until then", path.name)
-        if copy is not None and loading.unfinished_of(self._journal.connection):
-            # The copy is written anew at the end of a removal: what is gone already shows in its centroids.
-            index.recentre(np.arange(len(copy.centroids)))
+        searchers = self._workers.searchers
+        if copy is None or not len(table):
+            index = ExemplarIndex(table, searchers=searchers)
+        else:
+            lists = lists_from(copy, table, searchers)
+            if loading.unfinished_of(self._journal.connection):
+                # The copy is written anew at the end of a removal: what is gone already shows in its centroids.
+                lists.recentre(np.arange(len(copy.centroids)), table)
+            index = ExemplarIndex(table, lists, copy.trained_on, searchers)
         upkeep = IndexUpkeep(index, lock, copy_path(path), self._journal.identity.uuid)
         upkeep.saved(0 if copy is None else len(copy.ids))
         return upkeep

@@ -6,14 +6,13 @@ changed, has the lists made again: aside, on the thread that works for the index
 
 import logging
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 
+from memory_store.embedding_table import Ids
 from memory_store.forest import Forest, Snapshot, StayFacts
-from memory_store.index import ExemplarIndex, Ids
+from memory_store.index import ExemplarIndex
 from memory_store.index_upkeep import IndexUpkeep
 from memory_store.stay_lists import ListStrata, StayLists
 
@@ -21,9 +20,6 @@ _LOG = logging.getLogger(__name__)
 
 FIRST_LISTS = 16_384
 """Closed stays that are read whole: some milliseconds."""
-
-_SLICE = 512
-"""Lists of the index whose exemplars are read under the lock at a time."""
 
 _CHUNK = 64
 """Blocks that are added at a time, holding nothing."""
@@ -33,18 +29,25 @@ _CAUGHT_UP = 8
 
 
 class _Places:
-    """Which list an exemplar lies in; where the index has a single list, each exemplar is one of its own."""
+    """Which list an exemplar lies in; where the index has no lists, each exemplar is one of its own."""
 
     def __init__(self, index: ExemplarIndex) -> None:
         self.index = index
-        self._own: dict[int, int] | None = {} if len(index.centroids) == 1 else None
+        self._own: dict[int, int] = {}
 
     def of(self, exemplar_ids: Ids) -> Ids:
         """Give the list of each, int64 [N]; under the lock, and all of them must be there."""
-        if self._own is None:
-            return self.index.lists_of(exemplar_ids)
+        if self.index.lists is not None:
+            return self.index.lists.lists_of(exemplar_ids)
         own = self._own
         return np.array([own.setdefault(exemplar, len(own)) for exemplar in exemplar_ids.tolist()], np.int64)
+
+    def all(self) -> tuple[Ids, Ids]:
+        """Give all exemplars, ascending, and the list of each, int64 [K] twice; under the lock."""
+        if self.index.lists is not None:
+            return self.index.lists.contents()
+        ids = self.index.table.ids()
+        return ids, self.of(ids)
 
 
 class StayListsUpkeep:
@@ -123,8 +126,8 @@ class StayListsUpkeep:
         """Make the lists of what there is now; False if it was outdated before it was done."""
         with self._lock:
             snapshot, index = self._forest.closed(), self._upkeep.index
-        places = _Places(index)
-        ids, numbers = self._all_places(places)
+            places = _Places(index)
+            ids, numbers = places.all()
         lists = StayLists(self._dimension)
         begin = 0
         while len(snapshot.blocks) - begin > _CAUGHT_UP and not self._stopped:
@@ -156,19 +159,3 @@ class StayListsUpkeep:
 
     def _is_current(self, snapshot: Snapshot, index: ExemplarIndex) -> bool:
         return self._forest.closed().generation == snapshot.generation and self._upkeep.index is index
-
-    def _all_places(self, places: _Places) -> tuple[Ids, Ids]:
-        """Read which list each exemplar lies in, a few lists at a time: ids ascending, and numbers, int64 [K] twice."""
-        parts = list(self._read_places(places))
-        ids, numbers = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        order = np.argsort(ids)
-        return ids[order], numbers[order]
-
-    def _read_places(self, places: _Places) -> Iterator[tuple[Ids, Ids]]:
-        edges = [*range(0, len(places.index.centroids), _SLICE), len(places.index.centroids)]
-        for first, end in pairwise(edges):
-            with self._lock:
-                ids, numbers = places.index.contents(np.arange(first, end))
-                if len(places.index.centroids) == 1:
-                    numbers = places.of(ids)
-            yield ids, numbers  # not under the lock, which would be held until the next part is asked for

@@ -8,6 +8,7 @@ Shapes: B frames of a batch, N entries, M of them kept at some threshold, G thre
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +124,7 @@ class VirtualGates:
     def gate(self, batch: Frames) -> Decisions:
         """Decide on the next frames, in order; how they are divided into batches makes no difference."""
         before = self.state
-        there = np.flatnonzero(before.entries.flags.any(axis=1))
+        there = _by_kind(before.entries.flags)
         entries = before.entries.chosen(there)
         units = _units(batch.vectors)
         to_entries = _masked(batch, entries.frames, _similarities(units, entries.frames.vectors))  # [B, M]
@@ -131,7 +132,7 @@ class VirtualGates:
         if (batch.since_us > EARLIEST_US).any():
             looks = self._one_by_one(batch, entries, np.concatenate([to_entries, to_batch], axis=1))
         else:
-            looks = self._all_at_once(entries.flags, to_entries, to_batch)
+            looks = self._all_at_once(_Kinds(entries.flags, there, to_entries), to_batch)
         kept = looks.places == len(entries) + np.arange(len(batch))[:, None]  # [B, G]
         exemplars = before.exemplars + kept.sum(axis=0)
         correction = self._correction(entries, looks, kept, to_entries, exemplars)
@@ -156,14 +157,13 @@ class VirtualGates:
             complete=self.state.complete and not gone.any(),
         )
 
-    def _all_at_once(self, flags: Flags, to_entries: Matrix, to_batch: Matrix) -> _Looks:
+    def _all_at_once(self, kinds: "_Kinds", to_batch: Matrix) -> _Looks:
         """Look up the whole batch threshold by threshold; what it keeps itself is made up for."""
-        frames, entries = to_entries.shape
+        frames, entries = len(to_batch), kinds.entries
         similarity = np.empty((frames, len(self._limits)), np.float32)
         places = np.empty((frames, len(self._limits)), np.int64)
         for gate, limit in enumerate(self._limits):
-            kept = np.flatnonzero(flags[:, gate])
-            best, nearest = _nearest(to_entries, kept)
+            best, nearest = kinds.nearest(gate)
             frame = 0
             while frame < frames:
                 beyond = best[frame:] < limit
@@ -277,14 +277,45 @@ def _masked(batch: Frames, others: Frames, similarities: Matrix) -> Matrix:
     return similarities
 
 
-def _nearest(similarities: Matrix, columns: Ids) -> tuple[Matrix, Ids]:
-    """Find the nearest among some of M entries: its similarity and its column, [B] each; -inf if there is none."""
-    frames = np.arange(len(similarities))
-    if not len(columns):
-        return np.full(len(frames), -np.inf, np.float32), np.zeros(len(frames), np.int64)
-    among = similarities[:, columns]
-    nearest = among.argmax(axis=1)
-    return among[frames, nearest], columns[nearest]
+def _by_kind(flags: Flags) -> Ids:
+    """Put entries that were kept at the same thresholds beside each other: places of those kept at any."""
+    there = np.flatnonzero(flags.any(axis=1))
+    return there[np.lexsort(flags[there].T)]
+
+
+class _Kinds:
+    """The nearest entries to the frames of a batch, by the thresholds that they were kept at: each is compared once.
+
+    Thresholds are many, and most of what a coarse one keeps a fine one keeps too.
+    """
+
+    def __init__(self, flags: Flags, places: Ids, similarities: Matrix) -> None:
+        """Compare.
+
+        Args:
+            flags: of the entries, those with the same beside each other: bool [M, G].
+            places: of two that are as near, that with the lower is taken: int64 [M].
+            similarities: of the frames to the entries, float32 [B, M].
+        """
+        frames, self.entries = similarities.shape
+        edges = np.flatnonzero((flags[1:] != flags[:-1]).any(axis=1)) + 1
+        edges = np.array([0, *edges.tolist(), self.entries]) if self.entries else np.zeros(1, np.int64)
+        self._flags = flags[edges[:-1]]  # [P, G], P kinds
+        self._nearest = np.zeros((len(edges) - 1, frames), np.int64)
+        for kind, (begin, end) in enumerate(pairwise(edges.tolist())):
+            self._nearest[kind] = begin + similarities[:, begin:end].argmax(axis=1)
+        self._best = similarities[np.arange(frames), self._nearest]  # [P, B]
+        self._places = places[self._nearest] if self.entries else self._nearest  # [P, B]
+
+    def nearest(self, gate: int) -> tuple[Matrix, Ids]:
+        """Find the nearest of those kept at a threshold: its similarity and its column, [B] each; -inf if none was."""
+        kinds = np.flatnonzero(self._flags[:, gate])
+        frames = np.arange(self._best.shape[1])
+        if not len(kinds):
+            return np.full(len(frames), -np.inf, np.float32), np.zeros(len(frames), np.int64)
+        best = self._best[kinds].max(axis=0)
+        there = np.where(self._best[kinds] == best, self._places[kinds], np.iinfo(np.int64).max)
+        return best, self._nearest[kinds[there.argmin(axis=0)], frames]
 
 
 def _most_needed(entries: Entries, limit: int) -> Ids:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ledger import Ledger
-from memory_store import index_upkeep, removal, state
+from memory_store import index_upkeep, state
+from memory_store.embedding_table import Matrix
 from memory_store.memory import Memory
 from memory_store.records import Clock, Embedding, Encoded
 from scenes import drawn
@@ -16,7 +17,7 @@ DIMENSION = 32
 
 def have_lists_early(monkeypatch: pytest.MonkeyPatch, exemplars: int) -> None:
     """Let an index have lists from so many exemplars on."""
-    for module in (index_upkeep, removal, state):
+    for module in (index_upkeep, state):
         monkeypatch.setattr(module, "FIRST_TRAINING", exemplars)
 
 
@@ -48,6 +49,19 @@ def grow(memory: Memory, frames: Callable[..., list[Encoded]]) -> None:
     assert (memory.facts().contents.exemplars, upkeep.index.trained_on) == (240, 240)
 
 
+def number_of_lists(memory: Memory) -> int:
+    """Count the lists of its index; 0 if it has none."""
+    lists = memory._state.upkeep.index.lists
+    return 0 if lists is None else len(lists.centroids)
+
+
+def centroids_of(memory: Memory) -> Matrix:
+    """Copy the centroids of its index, which must have lists."""
+    lists = memory._state.upkeep.index.lists
+    assert lists is not None
+    return lists.centroids.copy()
+
+
 def stored(ledger: Ledger) -> dict[int, Embedding]:
     """Give the embeddings that the journal holds."""
     rows = ledger.rows("SELECT id, embedding FROM exemplars")
@@ -59,5 +73,7 @@ def check_index(memory: Memory, ledger: Ledger) -> None:
     expected = stored(ledger)
     assert memory._state.upkeep.ids().tolist() == sorted(expected)
     assert len(memory._state.upkeep.index) == len(expected)
+    lists = memory._state.upkeep.index.lists
+    assert lists is None or lists.contents()[0].tolist() == sorted(expected)
     for number, embedding in expected.items():
         np.testing.assert_array_equal(memory.embedding(number), embedding)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from briefs import brief
 from memory_store.config import MemoryStoreConfig
@@ -42,6 +43,21 @@ def facing() -> Callable[[float], Embedding]:
         return np.array(numbers, np.float32)
 
     return facing
+
+
+@pytest.fixture(scope="session")
+def drawn_embeddings() -> Callable[[int, int], NDArray[np.float32]]:
+    """Embeddings of width 24 in numbers of float16, some near each other, by number and seed: float32 [K, 24]."""
+
+    def drawn(number: int, seed: int) -> NDArray[np.float32]:
+        chance = np.random.default_rng(seed)
+        vectors = chance.normal(size=(number, 24))
+        vectors[1::3] = vectors[: len(vectors[1::3])] + 0.1 * vectors[1::3]
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        rounded: NDArray[np.float32] = vectors.astype(np.float16).astype(np.float32)
+        return rounded
+
+    return drawn
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,9 @@ from ledger import Ledger, cosine_distance
 from memory_store import removal
 from memory_store.change import Change
 from memory_store.compaction import Merge, MergePlan
+from memory_store.embedding_table import EmbeddingTable
 from memory_store.errors import InvalidThreshold, MemoryNotFound
+from memory_store.index import ExemplarIndex
 from memory_store.memory import Memory
 from memory_store.records import Clock, CompactedCounts, Embedding, Encoded, Novel, Rejected, Repeat, Unusable
 from memory_store.scope import Scope
@@ -219,7 +221,7 @@ def test_no_two_exemplars_that_are_left_are_within_the_threshold_and_each_that_w
     lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
     embeddings = (drawn / lengths).astype(np.float16).astype(np.float32)
     ids = np.arange(7, 157)
-    plan = MergePlan(6, threshold)
+    plan = MergePlan(ExemplarIndex(EmbeddingTable(6)), threshold)
 
     merges = [pair for part in (slice(0, 40), slice(40, 150)) for pair in plan.look(ids[part], embeddings[part])]
 

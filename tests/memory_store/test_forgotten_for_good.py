@@ -10,9 +10,10 @@ import pytest
 
 from audit import audit
 from ledger import Ledger, cosine_distance
-from listed import have_lists_early, stored
+from listed import centroids_of, have_lists_early, stored
+from memory_store.code_lists import CodeLists
+from memory_store.embedding_table import Ids
 from memory_store.errors import StoreUnavailable
-from memory_store.index import ExemplarIndex, Ids, Matrix
 from memory_store.index_copy import read_copy
 from memory_store.memory import Memory
 from memory_store.records import Clock, Embedding, Encoded
@@ -171,7 +172,7 @@ def _traces(filled: Filled, gone: list[Embedding]) -> list[float]:
     filled.memory._state.upkeep.wait()
     copy = read_copy(filled.folder / "memories" / "m.index", DIMENSION)
     assert copy is not None
-    centroids = np.concatenate([copy.centroids, filled.memory._state.upkeep.index.centroids])
+    centroids = np.concatenate([copy.centroids, centroids_of(filled.memory)])
     used = centroids[np.linalg.norm(centroids, axis=1) > 0]
     return [min(cosine_distance(embedding, centroid) for centroid in used) for embedding in gone]
 
@@ -182,7 +183,7 @@ def test_what_was_forgotten_does_not_show_in_the_lists_of_the_index(filled: Fill
     upkeep.wait()
     upkeep.save()
     before = stored(filled.ledger)
-    assert len(upkeep.index.centroids) > 30
+    assert len(centroids_of(filled.memory)) > 30
     assert min(_traces(filled, list(before.values()))) == pytest.approx(0, abs=1e-6)
 
     for first in (60, 20, 150):
@@ -225,18 +226,18 @@ def test_what_is_forgotten_while_lists_are_made_does_not_show_in_them(
 ) -> None:
     upkeep, before = filled.memory._state.upkeep, stored(filled.ledger)
     upkeep.wait()
-    train, take_over = upkeep._centroids, upkeep._take_over
+    train, take_over = upkeep._lists, upkeep._take_over
 
-    def forgetting_after_training(ids: Ids) -> Matrix | None:
-        centroids = train(ids)
+    def forgetting_after_training(ids: Ids) -> CodeLists | None:
+        lists = train(ids)
         filled.ledger.forget(filled.memory, Scope(20_000, 50_000))
-        return centroids
+        return lists
 
-    def forgetting_at_the_last_moment(successor: ExemplarIndex, missing: Ids) -> None:
+    def forgetting_at_the_last_moment(successor: CodeLists, missing: Ids, trained_on: int) -> None:
         filled.ledger.forget(filled.memory, Scope(90_000, 120_000))
-        take_over(successor, missing)
+        take_over(successor, missing, trained_on)
 
-    monkeypatch.setattr(upkeep, "_centroids", forgetting_after_training)
+    monkeypatch.setattr(upkeep, "_lists", forgetting_after_training)
     monkeypatch.setattr(upkeep, "_take_over", forgetting_at_the_last_moment)
 
     upkeep._train()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ledger import Ledger
-from listed import DIMENSION, check_index, grow, have_lists_early, send, some_scenes
+from listed import DIMENSION, centroids_of, check_index, grow, have_lists_early, send, some_scenes
 from memory_store.index_copy import IndexCopy, read_copy, write_copy
 from memory_store.memory import Memory
 from memory_store.records import Encoded
@@ -45,7 +45,8 @@ def grown(memory: Memory, frames: Frames) -> Memory:
 
 def _lists(memory: Memory) -> dict[int, int]:
     upkeep = memory._state.upkeep
-    ids, lists = upkeep.index.contents(np.arange(len(upkeep.index.centroids)))
+    assert upkeep.index.lists is not None
+    ids, lists = upkeep.index.lists.contents()
     return dict(zip(ids.tolist(), lists.tolist(), strict=True))
 
 
@@ -60,11 +61,11 @@ def test_the_copy_saves_assigning_the_lists_and_what_came_after_it_is_assigned(
     before = _lists(grown)
     send(grown, frames, some_scenes(30, 9), "yard")
     grown._state.upkeep.wait()
-    expected, lists, centroids = told(grown), _lists(grown), grown._state.upkeep.index.centroids.copy()
+    expected, lists, centroids = told(grown), _lists(grown), centroids_of(grown)
 
     again = open_store().get("m")
 
-    np.testing.assert_array_equal(again._state.upkeep.index.centroids, centroids)
+    np.testing.assert_array_equal(centroids_of(again), centroids)
     assert _lists(again) == lists
     assert before.items() < lists.items()
     assert told(again) == expected
@@ -147,7 +148,7 @@ def test_a_copy_that_is_not_what_was_written_is_told_made_again_and_never_change
     check_index(again, ledger)
     again._state.upkeep.wait()
     check_index(again, ledger)
-    assert len(again._state.upkeep.index.centroids) > 1
+    assert len(centroids_of(again)) > 1
     assert [again.nearest(query, again.view(Scope()), 5) for query in queries] == expected[1]
     if file.is_file():
         copy = read_copy(file, DIMENSION)
@@ -169,7 +170,7 @@ def test_a_copy_that_cannot_be_written_costs_a_warning_and_nothing_else(
     memory._state.upkeep.wait()
 
     assert "which only makes the next start slower" in caplog.text
-    assert len(memory._state.upkeep.index.centroids) > 1
+    assert len(centroids_of(memory)) > 1
     check_index(memory, ledger)
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from ledger import Ledger, cosine_distance
-from listed import DIMENSION, check_index, grow, have_lists_early, send, some_scenes, stored
+from listed import DIMENSION, check_index, grow, have_lists_early, number_of_lists, send, some_scenes, stored
 from memory_store import index_upkeep
-from memory_store.index import ExemplarIndex, Ids, Matrix
+from memory_store.code_lists import CodeLists, fitted
+from memory_store.embedding_table import EmbeddingTable, Ids, Matrix
+from memory_store.index import ExemplarIndex
 from memory_store.index_copy import read_copy
 from memory_store.index_upkeep import IndexUpkeep
 from memory_store.memory import Memory
@@ -47,14 +49,14 @@ def grown(memory: Memory, frames: Frames) -> Memory:
 def test_a_memory_that_grows_has_lists_made_aside_and_saved(memory: Memory, frames: Frames, folder: Path) -> None:
     send(memory, frames, some_scenes(60, 1))
     memory._state.upkeep.wait()
-    assert (len(memory._state.upkeep.index.centroids), (folder / "memories" / "m.index").exists()) == (1, False)
+    assert (memory._state.upkeep.index.lists, (folder / "memories" / "m.index").exists()) == (None, False)
 
     send(memory, frames, some_scenes(100, 1)[60:])
     memory._state.upkeep.wait()
 
     trained_on = memory._state.upkeep.index.trained_on
     assert 64 <= trained_on <= 100
-    assert len(memory._state.upkeep.index.centroids) == index_upkeep.lists_for(trained_on)
+    assert number_of_lists(memory) == index_upkeep.lists_for(trained_on)
     copy = read_copy(folder / "memories" / "m.index", DIMENSION)
     assert copy is not None
     assert (copy.trained_on, copy.memory_uuid) == (trained_on, memory.identity.uuid)
@@ -173,9 +175,9 @@ def test_a_memory_is_closed_while_lists_are_made_and_opens_without_them(
 ) -> None:
     upkeep, before = grown._state.upkeep, grown._state.upkeep.index
     reached, stopping = threading.Event(), threading.Event()
-    train, stop = upkeep._centroids, upkeep.stop
+    train, stop = upkeep._lists, upkeep.stop
 
-    def trained_once_stopped(ids: Ids) -> Matrix | None:
+    def trained_once_stopped(ids: Ids) -> CodeLists | None:
         reached.set()
         assert stopping.wait(60)
         return train(ids)
@@ -185,7 +187,7 @@ def test_a_memory_is_closed_while_lists_are_made_and_opens_without_them(
         stopping.set()
         stop()
 
-    monkeypatch.setattr(upkeep, "_centroids", trained_once_stopped)
+    monkeypatch.setattr(upkeep, "_lists", trained_once_stopped)
     monkeypatch.setattr(upkeep, "stop", stopped)
     monkeypatch.setattr(index_upkeep, "FIRST_TRAINING", 64)
     monkeypatch.setattr(before, "trained_on", 1)
@@ -206,35 +208,37 @@ def test_a_training_that_fails_leaves_the_index_as_it_is_and_the_memory_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fail(_: Ids) -> Matrix:
+    def fail(_: Ids) -> CodeLists:
         raise MemoryError("injected")
 
     with monkeypatch.context() as patched:
-        patched.setattr(memory._state.upkeep, "_centroids", fail)
+        patched.setattr(memory._state.upkeep, "_lists", fail)
         send(memory, frames, some_scenes(80, 1))
         with pytest.raises(MemoryError, match="injected"):
             memory._state.upkeep.wait()
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * len(caplog.records)
-    assert len(memory._state.upkeep.index.centroids) == 1
+    assert number_of_lists(memory) == 0
     check_index(memory, ledger)
 
     send(memory, frames, some_scenes(100, 1)[80:])
     memory._state.upkeep.wait()
 
-    assert len(memory._state.upkeep.index.centroids) > 1
+    assert number_of_lists(memory) > 1
     check_index(memory, ledger)
 
 
 def test_the_list_that_an_exemplar_leaves_is_recentred_even_if_it_is_not_the_nearest_any_more(tmp_path: Path) -> None:
     """Centroids move when others leave; what stays in a list may be nearer to another then."""
     ids, embeddings = np.arange(1, 5), np.stack(some_scenes(4, 1))
-    index = ExemplarIndex(DIMENSION, np.stack(some_scenes(3, 2)))
-    index.add(ids, embeddings, np.array([0, 1, 1, 2]))
+    table, lists = EmbeddingTable(DIMENSION), CodeLists(np.stack(some_scenes(3, 2)), fitted(embeddings))
+    table.add(ids, embeddings)
+    lists.put(ids, np.array([0, 1, 1, 2]), lists.codes(embeddings))
+    index = ExemplarIndex(table, lists)
     upkeep = IndexUpkeep(index, threading.RLock(), tmp_path / "m.index", "uuid")
 
     upkeep.change(np.array([1, 2]), {4: embeddings[0]})
 
-    np.testing.assert_array_equal(index.centroids[[0, 2]], np.zeros((2, DIMENSION)))
-    np.testing.assert_allclose(index.centroids[1], embeddings[2], atol=1e-4)
-    assert sorted(index.contents(np.arange(3))[0].tolist()) == [3, 4]
+    np.testing.assert_array_equal(lists.centroids[[0, 2]], np.zeros((2, DIMENSION)))
+    np.testing.assert_allclose(lists.centroids[1], embeddings[2], atol=1e-4)
+    assert (lists.contents()[0].tolist(), table.ids().tolist()) == ([3, 4], [3, 4])
     np.testing.assert_array_equal(index.embedding(4), embeddings[0])

@@ -236,7 +236,7 @@ def _check_places(memory: Memory, strata: ListStrata) -> None:
     """Each of the lists is one of the index, or, where that has only one, an exemplar."""
     view, index = memory.view(Scope()), memory._state.upkeep.index
     exemplars = view.facts(strata.rows(np.arange(len(strata.stays)))).column("exemplar_id")
-    places = index.lists_of(exemplars) if len(index.centroids) > 1 else exemplars
+    places = exemplars if index.lists is None else index.lists.lists_of(exemplars)
     of = np.repeat(np.arange(len(strata.stays)), strata.stays)
     assert len(set(zip(of.tolist(), places.tolist(), strict=True))) == len(strata.stays) == len(set(places.tolist()))
 
@@ -263,7 +263,7 @@ def test_a_memory_of_few_stays_has_no_lists(memory: Memory, frames: Frames) -> N
 def test_a_memory_that_grows_has_the_lists_of_its_closed_stays(
     grown: Memory, ledger: Ledger, frames: Frames, open_store: Callable[[], MemoryStore]
 ) -> None:
-    assert len(grown._state.upkeep.index.centroids) > 1
+    assert grown._state.upkeep.index.lists is not None
     before = _check(grown, ledger)
 
     _show(grown, frames, "yard", 3, 2300)
@@ -283,7 +283,7 @@ def test_while_the_index_has_a_single_list_each_exemplar_is_one_of_its_own(
     have_lists_early(monkeypatch, 1000)
     _show(memory, frames, "door", 1, 800)
     _settle(memory)
-    assert len(memory._state.upkeep.index.centroids) == 1
+    assert memory._state.upkeep.index.lists is None
 
     strata = _check(memory, ledger)
 
@@ -351,7 +351,6 @@ def on_the_way(grown: Memory, monkeypatch: pytest.MonkeyPatch) -> Callable[[Iter
     """Have something done each time that a making of the lists has added some blocks: two at a time."""
     monkeypatch.setattr(stay_lists_upkeep, "_CHUNK", 2)
     monkeypatch.setattr(stay_lists_upkeep, "_CAUGHT_UP", 1)
-    monkeypatch.setattr(stay_lists_upkeep, "_SLICE", 3)
 
     def patch(doing: Iterator[Callable[[], object]]) -> None:
         class Watched(StayLists):
