@@ -106,7 +106,7 @@ class IndexUpkeep:
         self._lock = lock
         self._path = path
         self._memory_uuid = memory_uuid
-        self._saved = 0
+        self._saved = 0 if index.lists is None else len(index)
         self._arrived: list[Ids] = []
         """Added since a training began."""
         self._training = False
@@ -115,10 +115,6 @@ class IndexUpkeep:
         self._running: Future[None] | None = None
         self._stopped = False
         self._saving = threading.Lock()
-
-    def saved(self, exemplars: int) -> None:
-        """Take note that the copy on disk has so many exemplars."""
-        self._saved = exemplars
 
     def add(self, ids: Ids, embeddings: Matrix) -> None:
         """Add exemplars, by ascending numbers; under the lock."""

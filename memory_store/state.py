@@ -5,6 +5,7 @@ All of it is a copy that opening the memory makes again. It follows the journal 
 
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,39 +62,51 @@ class MemoryState:
         """Which of the frames that are dropped are taken as examples."""
         self._last_seen: dict[int | None, LastSeen] = {}
         self.forest = Forest(journal.identity.dimension)
-        for block in loading.stay_blocks_of(connection):
-            stream = self.streams[int(block.table[0, 1])]
-            stream.sightings += block.sightings
-            stream.longest_us = max(stream.longest_us, block.longest_us)
-            self.forest.load(block.table, block.totals, loading.open_from(stream.next_position))
-        self.upkeep = self._index(path, lock)
+        table = self._embeddings()
+        interrupted = bool(loading.unfinished_of(connection))
+        with ThreadPoolExecutor(1, "opening") as beside:  # which takes about as long as reading the stays
+            index = beside.submit(self._index, table, interrupted=interrupted)
+            self._load_stays()
+            self.upkeep = IndexUpkeep(index.result(), lock, copy_path(path), journal.identity.uuid)
         self.upkeep.submit(workers.aside)
         self._lists = StayListsUpkeep(journal.identity.dimension, self.forest, self.upkeep, lock)
         self._lists.follow(workers.aside)
 
-    def _index(self, path: Path, lock: threading.RLock) -> IndexUpkeep:
-        """Fill the index from the journal; the copy beside it tells which list each exemplar lies in."""
+    def _load_stays(self) -> None:
+        for block in loading.stay_blocks_of(self._journal.connection):
+            stream = self.streams[int(block.table[0, 1])]
+            stream.sightings += block.sightings
+            stream.longest_us = max(stream.longest_us, block.longest_us)
+            self.forest.load(block.table, block.totals, loading.open_from(stream.next_position))
+
+    def _embeddings(self) -> EmbeddingTable:
         dimension = self._journal.identity.dimension
-        copy = _copy_of(path, dimension, self._journal.identity.uuid)
         table = EmbeddingTable(dimension)
         for ids, embeddings in loading.exemplars_of(self._journal.connection):
             if embeddings.shape[1] != dimension:
                 raise ValueError(f"expected embeddings of {dimension} numbers, got {embeddings.shape[1]}")
             table.add(ids, embeddings)
-        if copy is None and len(table) >= FIRST_TRAINING:
-            _LOG.warning("%s has no copy of its index: it is made again, and looks are slow until then", path.name)
+        return table
+
+    def _index(self, table: EmbeddingTable, *, interrupted: bool) -> ExemplarIndex:
+        """Make the index over a table; the copy beside the journal tells which list each exemplar lies in.
+
+        Args:
+            table: what the journal holds.
+            interrupted: something was being removed.
+        """
         searchers = self._workers.searchers
+        copy = _copy_of(self._path, table.dimension, self._journal.identity.uuid)
+        if copy is None and len(table) >= FIRST_TRAINING:
+            name = self._path.name
+            _LOG.warning("%s has no copy of its index: it is made again, and looks are slow until then", name)
         if copy is None or not len(table):
-            index = ExemplarIndex(table, searchers=searchers)
-        else:
-            lists = lists_from(copy, table, searchers)
-            if loading.unfinished_of(self._journal.connection):
-                # The copy is written anew at the end of a removal: what is gone already shows in its centroids.
-                lists.recentre(np.arange(len(copy.centroids)), table)
-            index = ExemplarIndex(table, lists, copy.trained_on, searchers)
-        upkeep = IndexUpkeep(index, lock, copy_path(path), self._journal.identity.uuid)
-        upkeep.saved(0 if copy is None else len(copy.ids))
-        return upkeep
+            return ExemplarIndex(table, searchers=searchers)
+        lists = lists_from(copy, table, searchers)
+        if interrupted:
+            # The copy is written anew at the end of a removal: what is gone already shows in its centroids.
+            lists.recentre(np.arange(len(copy.centroids)), table)
+        return ExemplarIndex(table, lists, copy.trained_on, searchers)
 
     @property
     def bytes_each(self) -> float:
