@@ -26,6 +26,9 @@ CODEBOOK_SAMPLES = 4096
 _ROWS = 256
 """Embeddings compared with all centroids at a time, so that little stands in memory for it."""
 
+_RECENTRED = 16
+"""Lists whose embeddings are read at a time, for the same reason."""
+
 _IDS = False
 """A search gives ids, not places in lists."""
 
@@ -47,7 +50,10 @@ def fitted(sample: Matrix) -> faiss.ProductQuantizer:
 
 
 class CodeLists:
-    """Exemplars in lists. Not safe for several threads but for `codes`; the memory's lock sees to that."""
+    """Exemplars in lists.
+
+    Searching and making codes is safe for several threads while nothing else is done; the memory's lock sees to that.
+    """
 
     def __init__(self, centroids: Matrix, quantizer: faiss.ProductQuantizer) -> None:
         """Begin empty.
@@ -85,8 +91,15 @@ class CodeLists:
         return self._ids[: len(self)].copy(), self._numbers[: len(self)].astype(np.int64)
 
     def lists_of(self, ids: Ids) -> Ids:
-        """Give the number of the list that each of K exemplars lies in, int64 [K]; all of them must be there."""
-        return self._numbers[np.searchsorted(self._ids[: len(self)], ids)].astype(np.int64)
+        """Give the number of the list that each of K exemplars lies in: int64 [K].
+
+        Raises:
+            LookupError: one of them is not there.
+        """
+        places, there = self._find(ids)
+        if not there.all():
+            raise LookupError(f"exemplar {ids[~there][0]} is in no list")
+        return self._numbers[places].astype(np.int64)
 
     def present(self, ids: Ids) -> NDArray[np.bool_]:
         """Tell which exemplars are there: bool [K]."""
@@ -111,7 +124,7 @@ class CodeLists:
         return lists
 
     def codes(self, embeddings: Matrix) -> Codes:
-        """Make the codes of K embeddings: uint8 [K, C]. Safe for several threads."""
+        """Make the codes of K embeddings: uint8 [K, C]."""
         on_one_core()
         return np.asarray(self.quantizer.compute_codes(np.ascontiguousarray(embeddings)))
 
@@ -166,7 +179,7 @@ class CodeLists:
         self._ids[before:end], self._numbers[before:end] = ids, lists
         behind = self._ids[max(0, before - 1) : end]
         if (np.diff(behind) <= 0).any():  # an exemplar came back that had been moved
-            order = np.argsort(self._ids[:end])
+            order = np.argsort(self._ids[:end], kind="stable")  # which is quick where most are in order
             self._ids[:end], self._numbers[:end] = self._ids[:end][order], self._numbers[:end][order]
 
     def remove(self, ids: Ids) -> None:
@@ -174,23 +187,46 @@ class CodeLists:
         places, there = self._find(ids)
         if not there.any():
             return
+        for number in np.unique(self._numbers[places[there]]).tolist():
+            self._shrink(number, ids[there])
         left = np.ones(len(self), np.bool_)
         left[places[there]] = False
         self._ids, self._numbers = self._ids[: len(self)][left], self._numbers[: len(self)][left]
-        self._index.remove_ids(np.ascontiguousarray(ids[there]))  # type: ignore[arg-type]  # faiss takes arrays too
+        self._index.ntotal = len(self._ids)
+
+    def _shrink(self, number: int, gone: Ids) -> None:
+        """Put the last of a list in the place of each that goes."""
+        end = self._blocks.list_size(number)
+        ids, blocks = faiss.rev_swig_ptr(self._blocks.get_ids(number), end), self._blocks.get_codes(number)
+        code = np.empty(self._packer.code_size, np.uint8)
+        for place in np.flatnonzero(np.isin(ids, gone))[::-1].tolist():
+            end -= 1
+            ids[place] = ids[end]
+            self._packer.unpack_1_c(blocks, end, faiss.swig_ptr(code))
+            self._packer.pack_1_c(faiss.swig_ptr(code), place, blocks)
+        self._blocks.resize(number, end)
 
     def recentre(self, lists: Ids, table: EmbeddingTable) -> None:
         """Make the centroids of some lists the means of what they hold, so that nothing removed shows in them."""
-        for number in np.unique(lists).tolist():
-            size = self._blocks.list_size(number)
-            centroid = np.zeros(self.centroids.shape[1], np.float32)
-            if size:
-                ids = np.array(faiss.rev_swig_ptr(self._blocks.get_ids(number), size))
-                ids = ids[table.present(ids)]
-                mean = table.embeddings(ids).sum(0)
-                centroid = mean / max(np.linalg.norm(mean), np.finfo(np.float32).tiny)
-            self.centroids[number] = centroid
+        numbers = np.unique(lists)
+        for first in range(0, len(numbers), _RECENTRED):
+            some = numbers[first : first + _RECENTRED]
+            held = [self._held(number) for number in some.tolist()]
+            ids, of = np.concatenate(held), np.repeat(np.arange(len(some)), [len(part) for part in held])
+            there = table.present(ids)
+            sums = np.zeros((len(some), table.dimension))
+            add_by(sums, of[there], table.embeddings(ids[there]))
+            self.centre(some, sums)
+
+    def centre(self, lists: Ids, sums: NDArray[np.float64]) -> None:
+        """Let the centroids of some lists, int64 [K], point where sums point, float64 [K, D]; nowhere if that is 0."""
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        self.centroids[lists] = sums / np.where(lengths > 0, lengths, 1.0)
         self._lately = {}
+
+    def _held(self, number: int) -> Ids:
+        size = self._blocks.list_size(number)
+        return np.array(faiss.rev_swig_ptr(self._blocks.get_ids(number), size)) if size else np.empty(0, np.int64)
 
     def near(self, queries: Matrix, number: int) -> Ids:
         """Give so many lists with the nearest centroids for each of Q queries, in no order: int64 [Q, number]."""
@@ -228,6 +264,14 @@ class CodeLists:
             parameters,
         )
         return similarities, ids
+
+
+def add_by(sums: NDArray[np.float64], of: Ids, vectors: Matrix) -> None:
+    """Add each of K vectors, float32 [K, D], to the one of some sums that it is of: float64 [S, D], in place."""
+    order = np.argsort(of, kind="stable")
+    begins = np.flatnonzero(np.diff(of[order], prepend=-1))
+    if len(begins):
+        sums[of[order][begins]] += np.add.reduceat(vectors[order].astype(np.float64), begins, axis=0)
 
 
 def on_one_core() -> None:

@@ -56,7 +56,10 @@ class _Piece:
 
 
 class EmbeddingTable:
-    """Embeddings by id. Not safe for several threads; the memory's lock sees to that."""
+    """Embeddings by id.
+
+    Reading is safe for several threads while nothing is changed; the memory's lock sees to that.
+    """
 
     def __init__(self, dimension: int) -> None:
         """Begin empty.
@@ -158,7 +161,12 @@ class EmbeddingTable:
         self._number += len(ids)
 
     def replace(self, ids: Ids, embeddings: Matrix) -> None:
-        """Put other embeddings in the place of those of some exemplars; all of them must be there."""
+        """Put other embeddings in the place of those of some exemplars.
+
+        Raises:
+            LookupError: one of them is not there; nothing was changed.
+        """
+        self.embeddings(ids)
         for piece, places in self._by_piece(ids):
             rows, _ = piece.find(ids[places])
             piece.vectors[rows] = embeddings[places]

@@ -38,6 +38,17 @@ class IndexCopy:
     lists: NDArray[np.int64]
     """The list of each: int64 [K]."""
 
+    def __post_init__(self) -> None:
+        """Check that it names exemplars once and in order, and lists that there are.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if (np.diff(self.ids) <= 0).any():
+            raise ValueError("expected ascending exemplars")
+        if ((self.lists < 0) | (self.lists >= len(self.centroids))).any():
+            raise ValueError(f"expected lists from 0 to {len(self.centroids) - 1}")
+
 
 def copy_path(journal: Path) -> Path:
     """Name the file beside a journal."""

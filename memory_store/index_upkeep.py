@@ -6,6 +6,7 @@ is made up for at the end, so that ingest never waits for more than some millise
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
-from memory_store.code_lists import CODEBOOK_SAMPLES, CodeLists, fitted
+from memory_store.code_lists import CODEBOOK_SAMPLES, CodeLists, add_by, fitted
 from memory_store.embedding_table import EmbeddingTable, Ids, Matrix
 from memory_store.index import CORES, ExemplarIndex
 from memory_store.index_copy import IndexCopy, write_copy
+from memory_store.records import Embedding
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,8 +39,11 @@ _CHUNK = 2048
 _LISTS = 16
 """Lists that are recentred under the lock at a time: some milliseconds."""
 
+_PAUSE_S = 0.001
+"""Between two times that the lock is held: it is not fair, and who releases it would have it again at once."""
+
 _CAUGHT_UP = 512
-"""Exemplars that may be missing when the new lists take over; adding so many takes some milliseconds."""
+"""Exemplars that may be missing when the new lists take over; adding so many takes some ten milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +77,21 @@ def lists_for(exemplars: int) -> int:
     return int(4 * np.sqrt(2 * exemplars))
 
 
-def lists_from(copy: IndexCopy, table: EmbeddingTable, searchers: ThreadPoolExecutor) -> CodeLists:
+def lists_from(copy: IndexCopy, table: EmbeddingTable, threads: ThreadPoolExecutor) -> CodeLists:
     """Put what is in a table, which is not empty, into the lists that a copy tells of.
 
     Codes are made again, which takes some seconds for 10^6 exemplars; those that the copy does not know go to the lists
-    with the nearest centroids.
+    with the nearest centroids. Lists that held what is gone are recentred: whoever removed it may have been killed
+    before that.
     """
     ids = table.ids()
     sample = np.random.default_rng(len(ids)).choice(ids, min(len(ids), CODEBOOK_SAMPLES), replace=False)
     lists = CodeLists(copy.centroids, fitted(table.embeddings(sample)))
     chunks = [ids[first : first + _CHUNK] for first in range(0, len(ids), _CHUNK)]
-    codes = np.concatenate(list(searchers.map(lambda chunk: lists.codes(table.embeddings(chunk)), chunks)))
+    codes = np.concatenate(list(threads.map(lambda chunk: lists.codes(table.embeddings(chunk)), chunks)))
     known = np.isin(ids, copy.ids)
     lists.put(ids[known], copy.lists[np.searchsorted(copy.ids, ids[known])], codes[known])
+    lists.recentre(copy.lists[~np.isin(copy.ids, ids)], table)
     for chunk in np.split(np.flatnonzero(~known), range(_CHUNK, int((~known).sum()), _CHUNK)):
         lists.put(ids[chunk], lists.nearest(table.embeddings(ids[chunk])), codes[chunk])
     return lists
@@ -92,7 +100,9 @@ def lists_from(copy: IndexCopy, table: EmbeddingTable, searchers: ThreadPoolExec
 class IndexUpkeep:
     """Looks after the index of one memory. `index` is read and replaced under the memory's lock."""
 
-    def __init__(self, index: ExemplarIndex, lock: threading.RLock, path: Path, memory_uuid: str) -> None:
+    def __init__(
+        self, index: ExemplarIndex, lock: threading.RLock, path: Path, memory_uuid: str, saved: int = 0
+    ) -> None:
         """Take over an index.
 
         Args:
@@ -100,18 +110,19 @@ class IndexUpkeep:
             lock: the memory's.
             path: of the copy.
             memory_uuid: of the memory, by which its copy is known.
+            saved: exemplars that the copy on disk knows; 0 if it has to be written anew.
         """
         self.index = index
         """The index in use."""
         self._lock = lock
         self._path = path
         self._memory_uuid = memory_uuid
-        self._saved = 0 if index.lists is None else len(index)
+        self._saved = saved
         self._arrived: list[Ids] = []
         """Added since a training began."""
         self._training = False
         self._changed: set[int] = set()
-        """Removed or moved since then."""
+        """Removed or moved since then: ids."""
         self._running: Future[None] | None = None
         self._stopped = False
         self._saving = threading.Lock()
@@ -122,10 +133,11 @@ class IndexUpkeep:
         if self._training:
             self._arrived.append(ids)
 
-    def change(self, removed: Ids, moved: dict[int, Matrix]) -> None:
+    def change(self, removed: Ids, moved: dict[int, Embedding]) -> None:
         """Take exemplars out, and put others in another place; under the lock. The copy on disk is outdated then."""
         self.index.change(removed, moved)
-        self._changed.update(removed.tolist(), moved)
+        if self._training:
+            self._changed.update(removed.tolist(), moved)
         self._saved = 0
 
     def submit(self, worker: ThreadPoolExecutor) -> None:
@@ -173,15 +185,18 @@ class IndexUpkeep:
             _LOG.exception("the index beside %s stays as it is: searches are slower, and miss nothing", self._path)
             raise
 
-    def save(self) -> None:
-        """Write the copy; remove it where the index is too small to need one.
+    def save(self) -> bool:
+        """Write the copy; remove it where there are no lists, or too few exemplars to need them.
+
+        Returns:
+            Whether that was done; not if this was stopped.
 
         Raises:
             OSError: the disk refused; the copy before is still there.
         """
         with self._saving:
             if self._stopped:
-                return
+                return False
             with self._lock:
                 lists = self.index.lists if len(self.index) >= FIRST_TRAINING else None
                 if lists is not None:
@@ -192,6 +207,7 @@ class IndexUpkeep:
                 self._path.unlink(missing_ok=True)
             else:
                 write_copy(self._path, copy)
+            return True
 
     def ids(self) -> Ids:
         """Give the ids of all exemplars, ascending: int64 [K]; not under the lock."""
@@ -200,8 +216,6 @@ class IndexUpkeep:
 
     def _train(self) -> None:
         with self._lock:
-            self._arrived.clear()
-            self._changed.clear()
             self._training = True
             ids = self.index.table.ids()
         try:
@@ -209,37 +223,52 @@ class IndexUpkeep:
             if lists is not None:
                 self._fill(lists, ids)
         finally:
-            self._training = False
+            with self._lock:
+                self._training = False
+                self._arrived.clear()
+                self._changed.clear()
 
     def _fill(self, successor: CodeLists, ids: Ids) -> None:
-        """Put all exemplars into new lists, and these in the place of those before."""
+        """Put all exemplars into new lists, and these in the place of those before.
+
+        Centroids are those of what was trained on; when lists are filled, they become the means of what these hold, so
+        that an exemplar shows in that of its own list alone.
+        """
         trained_on = len(ids)
-        while True:
-            parts = [(ids[:0], ids[:0], successor.codes(np.empty((0, self.index.table.dimension), np.float32)))]
-            for chunk, vectors in self._vectors(ids):
-                if self._stopped:
-                    return
-                parts.append((chunk, successor.nearest(vectors), successor.codes(vectors)))
-            successor.put(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-            with self._lock:
-                gone = np.array(sorted(self._changed), np.int64)
-            if len(gone):
-                # They may have been among those that the centroids were trained on.
-                successor.remove(gone)
-                self._recentre(successor)
+        sums = np.zeros(successor.centroids.shape)
+        self._put(successor, ids, sums)
+        successor.centre(np.arange(len(sums)), sums)
+        while not self._stopped:
+            self._let_go(successor)
             with self._lock:
                 ids = np.concatenate([ids[:0], *self._arrived])
                 self._arrived.clear()
                 if len(ids) <= _CAUGHT_UP:
                     self._take_over(successor, ids, trained_on)
                     return
+            self._put(successor, ids, sums)
 
-    def _recentre(self, successor: CodeLists) -> None:
-        """Recentre all lists, some at a time."""
-        for first in range(0, len(successor.centroids), _LISTS):
+    def _put(self, successor: CodeLists, ids: Ids, sums: NDArray[np.float64]) -> None:
+        """Put exemplars into new lists, and add their embeddings to the sums of these: float64 [L, D]."""
+        parts = [(ids[:0], ids[:0], successor.codes(np.empty((0, self.index.table.dimension), np.float32)))]
+        for chunk, vectors in self._vectors(ids):
+            if self._stopped:
+                return
+            parts.append((chunk, successor.nearest(vectors), successor.codes(vectors)))
+            add_by(sums, parts[-1][1], vectors)
+        successor.put(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def _let_go(self, successor: CodeLists) -> None:
+        """Take out of new lists what was removed or moved since, some lists at a time."""
+        with self._lock:
+            changed = np.array(sorted(self._changed), np.int64)
+        gone = changed[successor.present(changed)]
+        numbers = np.unique(successor.lists_of(gone))
+        successor.remove(gone)
+        for first in range(0, len(numbers), _LISTS):
             with self._lock:
-                some = np.arange(first, min(first + _LISTS, len(successor.centroids)))
-                successor.recentre(some, self.index.table)
+                successor.recentre(numbers[first : first + _LISTS], self.index.table)
+            time.sleep(_PAUSE_S)
 
     def _take_over(self, successor: CodeLists, missing: Ids, trained_on: int) -> None:
         """Put new lists in the place of those before, after what they missed; under the lock."""

@@ -153,7 +153,8 @@ class Removal:
                 self._check_usable()
                 more = self._journal.give_room_back(_PAGES)
         try:
-            self._state.upkeep.save()
+            if not self._state.upkeep.save():
+                raise StoreUnavailable("the memory is being closed: what was begun is finished when it is opened again")
         except OSError as error:
             raise StoreUnavailable(f"cannot write the copy of the index anew: {error}") from error
         with self._lock:

@@ -19,7 +19,7 @@ from memory_store.examples import bands_of
 from memory_store.facts import Contents
 from memory_store.forest import Forest, Snapshot
 from memory_store.group import Group
-from memory_store.index import ExemplarIndex
+from memory_store.index import CORES, ExemplarIndex
 from memory_store.index_copy import IndexCopy, IndexCopyDamaged, copy_path, read_copy
 from memory_store.index_upkeep import FIRST_TRAINING, IndexUpkeep, Workers, lists_from
 from memory_store.journal import Journal, reading_errors
@@ -64,10 +64,11 @@ class MemoryState:
         self.forest = Forest(journal.identity.dimension)
         table = self._embeddings()
         interrupted = bool(loading.unfinished_of(connection))
-        with ThreadPoolExecutor(1, "opening") as beside:  # which takes about as long as reading the stays
-            index = beside.submit(self._index, table, interrupted=interrupted)
+        with ThreadPoolExecutor(1 + CORES, "opening") as beside:  # which takes about as long as reading the stays
+            index = beside.submit(self._index, table, beside, interrupted=interrupted)
             self._load_stays()
-            self.upkeep = IndexUpkeep(index.result(), lock, copy_path(path), journal.identity.uuid)
+            made, saved = index.result()
+        self.upkeep = IndexUpkeep(made, lock, copy_path(path), journal.identity.uuid, saved)
         self.upkeep.submit(workers.aside)
         self._lists = StayListsUpkeep(journal.identity.dimension, self.forest, self.upkeep, lock)
         self._lists.follow(workers.aside)
@@ -88,12 +89,18 @@ class MemoryState:
             table.add(ids, embeddings)
         return table
 
-    def _index(self, table: EmbeddingTable, *, interrupted: bool) -> ExemplarIndex:
+    def _index(
+        self, table: EmbeddingTable, beside: ThreadPoolExecutor, *, interrupted: bool
+    ) -> tuple[ExemplarIndex, int]:
         """Make the index over a table; the copy beside the journal tells which list each exemplar lies in.
 
         Args:
             table: what the journal holds.
+            beside: threads that help; one of them is taken by this.
             interrupted: something was being removed.
+
+        Returns:
+            The index, and how many exemplars the copy knows; 0 if it has to be written anew.
         """
         searchers = self._workers.searchers
         copy = _copy_of(self._path, table.dimension, self._journal.identity.uuid)
@@ -101,12 +108,13 @@ class MemoryState:
             name = self._path.name
             _LOG.warning("%s has no copy of its index: it is made again, and looks are slow until then", name)
         if copy is None or not len(table):
-            return ExemplarIndex(table, searchers=searchers)
-        lists = lists_from(copy, table, searchers)
+            return ExemplarIndex(table, searchers=searchers), 0
+        lists = lists_from(copy, table, beside)
         if interrupted:
-            # The copy is written anew at the end of a removal: what is gone already shows in its centroids.
+            # The copy is written anew at the end of a removal: what is moved already shows in its centroids.
             lists.recentre(np.arange(len(copy.centroids)), table)
-        return ExemplarIndex(table, lists, copy.trained_on, searchers)
+        outdated = interrupted or not table.present(copy.ids).all()
+        return ExemplarIndex(table, lists, copy.trained_on, searchers), 0 if outdated else len(copy.ids)
 
     @property
     def bytes_each(self) -> float:

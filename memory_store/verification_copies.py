@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,7 @@ import numpy as np
 from memory_store import loading
 from memory_store.embedding_table import EmbeddingTable
 from memory_store.forest import Forest
-from memory_store.index import CORES
 from memory_store.index_copy import IndexCopyDamaged, copy_path, read_copy
-from memory_store.index_upkeep import lists_from
 from memory_store.vectors import embedding_from, mean_from
 
 _TOLERANCE = 1e-5
@@ -34,12 +31,8 @@ def _index(path: Path, connection: sqlite3.Connection) -> Iterator[str]:
     except IndexCopyDamaged as error:
         yield f"{error}: remove it, and it comes back"
         return
-    if copy is not None:
-        if copy.memory_uuid != uuid:
-            yield f"{copy_path(path).name} belongs to another memory: remove it, and it comes back"
-        if len(np.unique(copy.ids)) != len(copy.ids) or not np.isin(copy.lists, np.arange(len(copy.centroids))).all():
-            yield f"{copy_path(path).name} names exemplars twice, or lists that are not there"
-            copy = None
+    if copy is not None and copy.memory_uuid != uuid:
+        yield f"{copy_path(path).name} belongs to another memory: remove it, and it comes back"
     table = EmbeddingTable(dimension)
     for ids, embeddings in loading.exemplars_of(connection):
         table.add(ids, embeddings)
@@ -51,11 +44,6 @@ def _index(path: Path, connection: sqlite3.Connection) -> Iterator[str]:
             yield f"exemplar {exemplar_id} is not in the index"
         elif not np.array_equal(table.embedding(exemplar_id), embedding_from(blob, checksum)):
             yield f"exemplar {exemplar_id} is another vector in the index"
-    if copy is not None and number:
-        with ThreadPoolExecutor(CORES) as threads:
-            listed, _ = lists_from(copy, table, threads).contents()
-        if not np.array_equal(listed, table.ids()):
-            yield f"{len(listed)} exemplars are in lists, of {number}"
 
 
 def _trees(connection: sqlite3.Connection) -> Iterator[str]:

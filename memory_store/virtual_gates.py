@@ -123,13 +123,13 @@ class VirtualGates:
 
     def gate(self, batch: Frames) -> Decisions:
         """Decide on the next frames, in order; how they are divided into batches makes no difference."""
-        before = self.state
-        there = _by_kind(before.entries.flags)
+        before, restricted = self.state, bool((batch.since_us > EARLIEST_US).any())
+        there = np.flatnonzero(before.entries.flags.any(axis=1)) if restricted else _by_kind(before.entries.flags)
         entries = before.entries.chosen(there)
         units = _units(batch.vectors)
         to_entries = _masked(batch, entries.frames, _similarities(units, entries.frames.vectors))  # [B, M]
         to_batch = _masked(batch, batch, units @ units.T)  # [B, B]
-        if (batch.since_us > EARLIEST_US).any():
+        if restricted:
             looks = self._one_by_one(batch, entries, np.concatenate([to_entries, to_batch], axis=1))
         else:
             looks = self._all_at_once(_Kinds(entries.flags, there, to_entries), to_batch)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ledger import Ledger
-from memory_store import index_upkeep, state
+from memory_store import embedding_table, index_upkeep, state
 from memory_store.embedding_table import Matrix
 from memory_store.memory import Memory
 from memory_store.records import Clock, Embedding, Encoded
@@ -16,9 +16,10 @@ DIMENSION = 32
 
 
 def have_lists_early(monkeypatch: pytest.MonkeyPatch, exemplars: int) -> None:
-    """Let an index have lists from so many exemplars on."""
+    """Let an index have lists from so many exemplars on, and its table several pieces."""
     for module in (index_upkeep, state):
         monkeypatch.setattr(module, "FIRST_TRAINING", exemplars)
+    monkeypatch.setattr(embedding_table, "_PIECE", 50)
 
 
 def some_scenes(number: int, seed: int) -> list[Embedding]:

@@ -152,3 +152,20 @@ def test_recentred_lists_have_the_mean_of_what_they_hold_and_empty_ones_nothing(
     np.testing.assert_allclose(lists.centroids[3], left / np.linalg.norm(left), atol=1e-6)
     np.testing.assert_array_equal(lists.centroids[[0, 1, 4, 5]], before[[0, 1, 4, 5]])
     np.testing.assert_array_equal(lists.nearest(lists.centroids[3:4]), [3])
+
+
+def test_the_nearest_list_is_that_by_the_centroids_as_they_are_now(drawn_embeddings: Drawn) -> None:
+    ids, embeddings = np.arange(90), drawn_embeddings(90, 10)
+    table, lists = EmbeddingTable(DIMENSION), CodeLists(drawn_embeddings(6, 9), fitted(embeddings))
+    table.add(ids, embeddings)
+    lists.add(ids, embeddings)
+    lists.near(embeddings, 2)  # which remembers the nearest list of each
+
+    lists.recentre(np.arange(6), table)
+
+    np.testing.assert_array_equal(lists.nearest(embeddings), np.argmax(embeddings @ lists.centroids.T, axis=1))
+
+
+def test_lists_of_what_is_not_there_are_refused(listed: tuple[CodeLists, Ids, Matrix]) -> None:
+    with pytest.raises(LookupError, match="exemplar 7 is in no list"):
+        listed[0].lists_of(np.array([6, 7]))

@@ -12,6 +12,7 @@ from audit import audit
 from ledger import Ledger, cosine_distance
 from memory_store import removal
 from memory_store.change import Change
+from memory_store.code_lists import CodeLists, fitted
 from memory_store.compaction import Merge, MergePlan
 from memory_store.embedding_table import EmbeddingTable
 from memory_store.errors import InvalidThreshold, MemoryNotFound
@@ -290,3 +291,20 @@ def test_a_deleted_memory_is_not_compacted(store: MemoryStore, memory: Memory) -
 
     with pytest.raises(MemoryNotFound):
         memory.compact(0.1)
+
+
+def test_with_lists_nearly_all_are_merged_that_a_comparison_with_all_finds() -> None:
+    drawn = np.random.default_rng(5).normal(size=(400, 24))
+    drawn[1::2] = drawn[::2] + 0.2 * drawn[1::2]
+    lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
+    embeddings, ids = (drawn / lengths).astype(np.float16).astype(np.float32), np.arange(1, 401)
+    table, lists = EmbeddingTable(24), CodeLists(embeddings[:20].copy(), fitted(embeddings))
+    table.add(ids, embeddings)
+    lists.add(ids, embeddings)
+    expected = set(MergePlan(ExemplarIndex(table), 0.1).look(ids, embeddings))
+
+    merges = set(MergePlan(ExemplarIndex(table, lists), 0.1).look(ids, embeddings))
+
+    assert len(merges & expected) >= 0.95 * len(expected) > 150
+    for merge in merges:
+        assert cosine_distance(embeddings[merge.kept - 1], embeddings[merge.merged - 1]) <= 0.1

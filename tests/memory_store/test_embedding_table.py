@@ -126,3 +126,12 @@ def test_an_exhaustive_search_finds_the_most_similar_in_whatever_piece_they_lie(
             if one >= 0:
                 np.testing.assert_allclose(like, exact[among.tolist().index(one)], atol=1e-6)
         assert {*best} <= {one for _, part in parts for one in part[row].tolist()}
+
+
+def test_replacing_what_is_not_there_changes_nothing(table: tuple[EmbeddingTable, Ids, Matrix]) -> None:
+    there, ids, embeddings = table
+
+    with pytest.raises(LookupError, match="no exemplar 7"):
+        there.replace(np.array([6, 7]), np.zeros((2, DIMENSION), np.float32))
+
+    np.testing.assert_array_equal(there.embeddings(ids), embeddings)

@@ -5,16 +5,19 @@ import logging
 import re
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ledger import Ledger
-from listed import DIMENSION, centroids_of, check_index, grow, have_lists_early, send, some_scenes
+from ledger import Ledger, cosine_distance
+from listed import DIMENSION, centroids_of, check_index, grow, have_lists_early, send, some_scenes, stored
+from memory_store import index_upkeep
+from memory_store.errors import StoreUnavailable
 from memory_store.index_copy import IndexCopy, read_copy, write_copy
 from memory_store.memory import Memory
-from memory_store.records import Encoded
+from memory_store.records import Embedding, Encoded
 from memory_store.scope import Scope
 from memory_store.store import MemoryStore
 
@@ -181,3 +184,100 @@ def test_a_memory_that_has_become_small_has_no_copy_any_more(grown: Memory, fold
 
     assert grown.facts().contents.exemplars < 64
     assert not (folder / "memories" / "m.index").exists()
+
+
+def _nearest_centroid(folder: Path, gone: list[Embedding]) -> tuple[float, IndexCopy]:
+    """How near the nearest centroid on disk is to any of some embeddings, and the copy."""
+    copy = read_copy(folder / "memories" / "m.index", DIMENSION)
+    assert copy is not None
+    used = copy.centroids[np.linalg.norm(copy.centroids, axis=1) > 0]
+    return min(cosine_distance(embedding, centroid) for embedding in gone for centroid in used), copy
+
+
+def test_what_is_forgotten_while_a_memory_is_closed_leaves_its_copy_when_it_is_opened_again(
+    grown: Memory,
+    ledger: Ledger,
+    folder: Path,
+    open_store: Callable[[], MemoryStore],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, erase = stored(ledger), grown._journal.give_room_back
+
+    def while_closing(pages: int) -> bool:
+        grown._state.stop()  # what closing does first
+        return erase(pages)
+
+    monkeypatch.setattr(grown._journal, "give_room_back", while_closing)
+    with pytest.raises(StoreUnavailable, match="is finished when it is opened again"):
+        grown.forget(Scope(20_000, 60_000))
+
+    again = open_store().get("m")
+    again.tidy(0)
+    again._state.upkeep.wait()
+
+    left = stored(ledger)
+    gone = [embedding for number, embedding in before.items() if number not in left]
+    away, copy = _nearest_centroid(folder, gone)
+    assert len(gone) > 30
+    assert away > 0.05
+    assert copy.ids.tolist() == sorted(left)
+
+
+def test_what_was_merged_before_a_kill_shows_in_no_list_when_its_frames_are_forgotten(
+    grown: Memory,
+    ledger: Ledger,
+    folder: Path,
+    open_store: Callable[[], MemoryStore],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = stored(ledger)
+
+    def killed() -> None:
+        raise StoreUnavailable("killed")
+
+    monkeypatch.setattr(grown._removal, "_erase", killed)
+    with pytest.raises(StoreUnavailable, match="killed"):
+        grown.compact(0.9)
+    merged = [number for number in before if number not in stored(ledger)]
+    monkeypatch.setattr(index_upkeep, "FIRST_TRAINING", 16)  # which are left
+
+    again = open_store().get("m")
+    again.forget(Scope(0, 120_000))
+
+    lists = again._state.upkeep.index.lists
+    assert lists is not None
+    gone = [before[number] for number in merged if number <= 100]
+    used = lists.centroids[np.linalg.norm(lists.centroids, axis=1) > 0]
+    assert len(gone) > 30
+    assert min(cosine_distance(embedding, centroid) for embedding in gone for centroid in used) > 0.05
+
+
+def test_what_the_copy_does_not_know_counts_as_not_saved(
+    grown: Memory, frames: Frames, folder: Path, open_store: Callable[[], MemoryStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(grown, frames, some_scenes(60, 20), "late")
+    assert grown.facts().contents.exemplars > 260
+
+    again = open_store().get("m")
+
+    upkeep = again._state.upkeep
+    copy = read_copy(folder / "memories" / "m.index", DIMENSION)
+    assert copy is not None
+    assert upkeep._saved == len(copy.ids) == 240
+    monkeypatch.setattr(index_upkeep, "_CHUNK", 8)  # of which there are several then
+    with ThreadPoolExecutor(2) as threads:
+        lists = index_upkeep.lists_from(copy, upkeep.index.table, threads)
+    assert upkeep.index.lists is not None
+    for found in (lists, upkeep.index.lists):
+        ids, numbers = found.contents()
+        assert ids.tolist() == upkeep.ids().tolist()
+        assert numbers[:240].tolist() == copy.lists.tolist()
+
+
+@pytest.mark.parametrize(
+    ("ids", "lists", "message"),
+    [([1, 3, 3], [0, 1, 0], "expected ascending exemplars"), ([1, 2, 3], [0, 2, 0], "expected lists from 0 to 1")],
+)
+def test_a_copy_that_makes_no_sense_is_refused(ids: list[int], lists: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        IndexCopy("0" * 32, 3, np.zeros((2, 4), np.float32), np.array(ids), np.array(lists))

@@ -233,7 +233,7 @@ def _check(memory: Memory, ledger: Ledger) -> ListStrata:
 
 
 def _check_places(memory: Memory, strata: ListStrata) -> None:
-    """Each of the lists is one of the index, or, where that has only one, an exemplar."""
+    """Each of the lists is one of the index, or, where that has none, an exemplar."""
     view, index = memory.view(Scope()), memory._state.upkeep.index
     exemplars = view.facts(strata.rows(np.arange(len(strata.stays)))).column("exemplar_id")
     places = exemplars if index.lists is None else index.lists.lists_of(exemplars)
@@ -277,7 +277,7 @@ def test_a_memory_that_grows_has_the_lists_of_its_closed_stays(
     _check_places(again, _check(again, ledger))
 
 
-def test_while_the_index_has_a_single_list_each_exemplar_is_one_of_its_own(
+def test_while_the_index_has_no_lists_each_exemplar_is_one_of_its_own(
     memory: Memory, ledger: Ledger, frames: Frames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     have_lists_early(monkeypatch, 1000)
