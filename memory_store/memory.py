@@ -217,7 +217,7 @@ class Memory:
             return self._state.extent()
 
     def compact(self, threshold: float) -> CompactedCounts:
-        """Merge exemplars that are within a threshold of an older one, as looks find them; see `memory_store.compaction`.
+        """Merge exemplars within a threshold of an older one, as looks find them; see `memory_store.compaction`.
 
         Raises:
             InvalidThreshold: outside (0, 2].
