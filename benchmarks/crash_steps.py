@@ -64,7 +64,7 @@ STEPS = {
 SMALL_SIZES = {
     "memory_store.index_upkeep:FIRST_TRAINING": 48,
     "memory_store.state:FIRST_TRAINING": 48,
-    "memory_store.removal:FIRST_TRAINING": 48,
+    "memory_store.index:CANDIDATES": 1000,
     "memory_store.index_upkeep:_CHUNK": 16,
     "memory_store.index_upkeep:lists_for": lambda exemplars: 12,  # noqa: ARG005  # fewer than a look reads
     "memory_store.tuning:_SAVED_AFTER": 32,
@@ -76,7 +76,8 @@ SMALL_SIZES = {
 }
 """Constants, and what they are in a server that does in small pieces what others do in large ones.
 
-A look reads all of the few lists, so that what is kept does not depend on when the index was trained.
+A look reads all of the few lists, and compares with all in them, so that what is kept does not depend on when the index
+was trained.
 """
 
 _Function = Callable[..., Any]

@@ -139,10 +139,23 @@ class GrownMemory:
     frames: NDArray[np.int64]
     """Of the stays: [N]."""
 
+    lock: threading.RLock
+    """Of the index."""
+
     def view(self) -> View:
         """Take all stays as they are now, as `Memory.view` does."""
         snapshot = self.forest.snapshot()
-        return view_of(snapshot, self.lists.strata(snapshot), Scope(), _NO_SIGHTINGS, _not_stored)
+        return view_of(snapshot, self.lists.strata(snapshot), Scope(), _NO_SIGHTINGS, _not_stored, self._named)
+
+    def _named(self, query: Vectors, lists: NDArray[np.int64], number: int) -> NDArray[np.int64]:
+        """Name exemplars by their codes, as `Memory.view` has it done."""
+        codes = self.lists.codes
+        if codes is None:
+            return np.empty(0, np.int64)
+        with self.lock:
+            _, ids = codes.search(query[None], number, lists[None])
+        found: NDArray[np.int64] = ids[0][ids[0] >= 0]
+        return found
 
     def close(self) -> None:
         """Stop what works for it."""
@@ -182,7 +195,7 @@ def grown_memory(stays: GrownStays, shapes: StayShapes, number: int, folder: Pat
     with lock:
         lists.follow(workers.aside)
     lists.wait()
-    return GrownMemory(forest, upkeep, lists, workers, means, frames)
+    return GrownMemory(forest, upkeep, lists, workers, means, frames, lock)
 
 
 def _trained_at(number: int) -> int:

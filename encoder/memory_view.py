@@ -71,12 +71,17 @@ class MemoryView(Protocol):
         """Tell which stays of strata count: bool [R]."""
         ...
 
+    @property
+    def finds_needles(self) -> bool:
+        """Whether `needles` finds stays near a query in whatever stratum they are; else the nearest are opened."""
+        ...
+
     def needles(self, query: Vector, stays: int) -> tuple[Numbers, int]:
         """Find stays near a query that the strata may hide.
 
         Args:
             query: float32 [D].
-            stays: how many, about.
+            stays: how many, at most about.
 
         Returns:
             Rows of stays in strata that count, each once, and how many vectors were compared to find them.

@@ -8,8 +8,8 @@ import numpy as np
 from encoder.memory_view import Floats, Numbers, Vector
 from encoder.stay_masses import StayMasses
 
-DEFAULT_STAYS = 14_000
-"""Stays that are opened if nothing else is asked for: 1.4 % of a million, some milliseconds."""
+DEFAULT_STAYS = 4500
+"""Stays that are opened if nothing else is asked for: half a per cent of a million, some milliseconds."""
 
 LEAST_STAYS = 1000
 """With fewer there is little to tell the error from."""

@@ -12,6 +12,7 @@ underestimated on average, whatever the summaries say; a bad summary costs accur
 Shapes: R rows, S strata, U strata that are not opened, T draws, D width.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,8 +22,11 @@ from encoder.memory_view import Floats, MemoryView, Numbers, Strata, Vector
 from encoder.reading import Reading, first_places, storing_error
 from encoder.stay_masses import StayMasses, products, stay_masses
 
-_NEAREST_SHARE = 0.45
-"""Of the stays to open, for the strata nearest to the query."""
+_NEEDLES_SHARE = 0.45
+"""Of the stays to open, for needles, at most."""
+
+_NEAREST_SHARES = {True: 0.1, False: 0.45}
+"""And for the strata nearest to the query: few where needles are found without that."""
 
 _HEAVIEST_SHARES = (0.0, 0.2, 0.5, 0.8)
 """And for those that may weigh most; needles want the most, the bulk the least."""
@@ -40,15 +44,18 @@ _SUMMARY_MAY_BE_OFF = 4.0
 """Squared error of the mass of a stratum by its summary alone, as a share of it, at most: where few of its stays hold
 nearly all of it, the largest is what is estimated, and it may be two or three times as much."""
 
-_FACTOR = 1.5
+_FACTORS = {True: 0.95, False: 1.5}
 """Stated error over the estimated standard deviation, so that `encoder.reading.CONFIDENCE` holds: what was drawn shows
-too little of what it missed. Measured by `python -m benchmarks.read`."""
+too little of what it missed, least where needles are found. Measured by `python -m benchmarks.read`."""
+
+_FEW_DRAWS = 700
+"""With so many draws, the variance that they show is taken for half of what it may be."""
 
 _WIDER = 1.08
 """Times the variance of similarities in a stratum that summaries are allowed for when they state an error: the largest
 of some hundred similarities are larger than those of a normal distribution."""
 
-_ROUNDING = 1e-3
+_ROUNDING = 1.5e-4
 """The least error that is stated where not all is read: smaller ones cannot be told from what was drawn."""
 
 
@@ -61,11 +68,12 @@ def sampled(query: Vector, view: MemoryView, stays: int, rng: np.random.Generato
         stays: to open, about.
         rng: chooses what is drawn.
     """
-    needles, compared = view.needles(query, int(_NEAREST_SHARE * stays))
-    always = np.unique(np.concatenate([view.loose, needles]))
+    needles, compared = view.needles(query, int(_NEEDLES_SHARE * stays))
+    always = np.sort(np.concatenate([view.loose, needles]))
+    always = always[first_places(always)]
     strata = view.strata
     summaries = stay_masses(query, strata.means, strata.frames)  # of strata, as if they were stays
-    nearest = _nearest(summaries, strata, int(_NEAREST_SHARE * stays))
+    nearest = _nearest(summaries, strata, int(_NEAREST_SHARES[view.finds_needles] * stays))
     opened, of = _opened(view, nearest, always)
     first = _Rows.read(query, view, np.sort(np.concatenate([always, opened])))
     near = first.masses.chosen(np.searchsorted(first.rows, opened))
@@ -149,7 +157,7 @@ class _Draws:
         masses = np.exp(logs - logs.max()) if beyond.any() else np.zeros(len(logs))
         relative = np.expm1(np.minimum(wider.variances, 30.0))
         stakes = masses * np.sqrt(np.minimum(relative, strata.stays) * 0.5 + wider.spreads())
-        order = np.argsort(-logs, kind="stable")[: int(beyond.sum())]
+        order = np.argsort(-logs)[: int(beyond.sum())]
         ends = np.cumsum(strata.stays[order])
         best, least = (beyond, np.zeros(len(stakes))), np.inf
         for share in _HEAVIEST_SHARES:
@@ -208,7 +216,7 @@ def _shared_out(
 
 def _nearest(summaries: StayMasses, strata: Strata, stays: int) -> Numbers:
     """Choose the strata whose means point most towards the query, of about so many stays."""
-    order = np.argsort(-summaries.along / np.sqrt(np.maximum(summaries.lengths, 1e-12)), kind="stable")
+    order = np.argsort(-summaries.along / np.sqrt(np.maximum(summaries.lengths, 1e-12)))
     nearest: Numbers = order[np.cumsum(strata.stays[order]) <= stays]
     return nearest
 
@@ -224,9 +232,11 @@ def _opened(view: MemoryView, chosen: Numbers, always: Numbers) -> tuple[Numbers
 
 
 def _among(rows: Numbers, some: Numbers) -> NDArray[np.bool_]:
+    """Tell which rows are among some, which are ascending."""
     if not len(some):
         return np.zeros(len(rows), np.bool_)
-    return np.isin(rows, some)
+    among: NDArray[np.bool_] = some[np.minimum(np.searchsorted(some, rows), len(some) - 1)] == rows
+    return among
 
 
 def _scatter(summaries: StayMasses, near: StayMasses, of: Numbers) -> float:
@@ -265,15 +275,20 @@ def _estimated(
     total = float(shares.sum() + (expected * counts).sum())
     own, shares, expected = own / total, shares / total, expected / total
     closed = summaries.chosen(draws.closed)
-    means = strata.means[draws.closed]
-    context = closed.weighted_sum(query, means, expected * counts)
+    # All of them, of which the others weigh nothing: copying those that are closed takes longer.
+    by_summary = np.zeros(len(strata.frames))
+    by_summary[draws.closed] = expected * counts
+    context = summaries.weighted_sum(query, strata.means, by_summary)
     begin = 0
     for part in parts:
         context += part.masses.weighted_sum(query, part.means, shares[begin : begin + len(part.rows)])
         begin += len(part.rows)
 
     narrow = context.astype(np.float32)
-    away = closed.square_distances(context, products(means, narrow))  # [U], |mean - c|^2
+    # Only so many of the draws tell something, and of few the variance is told badly.
+    factor = _FACTORS[view.finds_needles]
+    factor *= math.sqrt((1 + _FEW_DRAWS / max(1, len(drawn))) / view.counting_share)
+    away = closed.square_distances(context, products(strata.means, narrow)[draws.closed])  # [U], |mean - c|^2
     along = np.concatenate([products(part.means, narrow) for part in parts])
     variance = _variance(draws, strata, closed, expected, away, shares[drawn], masses.lengths[drawn], of[drawn], place)
     order = np.argsort(rows)
@@ -283,7 +298,7 @@ def _estimated(
     entropy -= float((expected * counts * np.log(np.maximum(expected / strata.stays[draws.closed], 1e-300))).sum())
     return Reading(
         context_vector=narrow,
-        reading_error=max(_FACTOR * float(np.sqrt(variance)) / float(np.linalg.norm(context)), _ROUNDING),
+        reading_error=max(factor * float(np.sqrt(variance)) / float(np.linalg.norm(context)), _ROUNDING),
         storing_error=storing_error(masses, own, shares, along, context),
         rows=rows[order],
         weights=own[order],

@@ -71,7 +71,7 @@ class StayMasses:
         """
         tilts = weights * self._tilts()
         ratio = self.along / np.maximum(self.lengths, 1e-12)
-        mixed = np.einsum("n,nd->d", (weights - tilts * ratio).astype(np.float32), means)
+        mixed = (weights - tilts * ratio).astype(np.float32) @ means
         total: Floats = mixed.astype(np.float64) + float(tilts.sum()) * query.astype(np.float64)
         return total
 
@@ -116,12 +116,12 @@ class StayMasses:
 
 
 def products(means: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Multiply means [N, D] by a vector [D], on the core that calls: [N].
+    """Multiply means [N, D] by a vector [D]: [N].
 
-    BLAS shares out even a fifth of a millisecond, and its threads wait by spinning: while the encoder has the cores
-    that makes reads many times slower.
+    The server keeps BLAS on the core that calls: its threads wait by spinning, and while the encoder has the cores that
+    makes reads many times slower.
     """
-    found: NDArray[np.float32] = np.einsum("nd,d->n", means, vector)
+    found: NDArray[np.float32] = means @ vector
     return found
 
 

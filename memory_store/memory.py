@@ -10,13 +10,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from memory_store import loading
 from memory_store.budget import BudgetState
 from memory_store.change import Change
+from memory_store.code_lists import CodeLists
 from memory_store.config import MemoryStoreConfig, check_threshold
 from memory_store.curves import Curves
+from memory_store.embedding_table import Ids
 from memory_store.errors import (
     ExemplarNotFound,
     MemoryStoreError,
@@ -351,11 +354,18 @@ class Memory:
             with self._lock:
                 self._check_usable()
                 snapshot = self._state.forest.snapshot()
-                lists = self._state.lists_of(snapshot)
+                lists, codes = self._state.lists_of(snapshot)
+            named = None if codes is None else partial(self._named, codes)
             try:
-                return view_of(snapshot, lists, scope, self.reading, self.embedding)
+                return view_of(snapshot, lists, scope, self.reading, self.embedding, named)
             except ExemplarNotFound:
                 continue  # it was forgotten or merged since the snapshot: the next one knows
+
+    def _named(self, codes: CodeLists, query: Embedding, lists: Ids, number: int) -> Ids:
+        with self._lock:
+            _, ids = codes.search(query[None], number, lists[None])
+        found: Ids = ids[0][ids[0] >= 0]
+        return found
 
     def curve(self, thresholds: Sequence[float], scope: Scope, examples: int) -> ThresholdCurve:
         """Tell what would have been kept at other thresholds; see `memory_store.curves.Curves.tell`.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from memory_store import loading
 from memory_store.change import Change
+from memory_store.code_lists import CodeLists
 from memory_store.embedding_table import EmbeddingTable
 from memory_store.examples import bands_of
 from memory_store.facts import Contents
@@ -178,10 +179,13 @@ class MemoryState:
         for session_id in change.sessions & self.sessions.keys():
             loading.refresh(connection, self.sessions[session_id])
 
-    def lists_of(self, snapshot: Snapshot) -> ListStrata | None:
-        """Give the closed stays of a snapshot by what they show; None: that is not known at present."""
+    def lists_of(self, snapshot: Snapshot) -> tuple[ListStrata | None, CodeLists | None]:
+        """Give the closed stays of a snapshot by what they show, and the lists of the index that these go by.
+
+        None: that is not known at present; the index has none.
+        """
         self._lists.follow(self._workers.aside)
-        return self._lists.strata(snapshot)
+        return self._lists.strata(snapshot), self._lists.codes
 
     def stop(self) -> None:
         """Stop what is being done aside; not under the lock."""

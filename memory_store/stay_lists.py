@@ -47,6 +47,24 @@ class ListStrata:
     blocks: int
     """The blocks that were closed first, so many, are in the lists."""
 
+    numbers: Ids
+    """Which lists of the index these are: int64 [S]."""
+
+    exemplars: Ids
+    """Exemplars of the stays, ascending: int64 [N]."""
+
+    by_exemplar: NDArray[np.int32]
+    """Rows of the stays in that order: int32 [N]."""
+
+    def rows_of(self, exemplar_ids: Ids) -> Ids:
+        """Give the rows of all stays of some exemplars, each of which is named once."""
+        wanted = np.sort(exemplar_ids)
+        begins, ends = (np.searchsorted(self.exemplars, wanted, side=side) for side in ("left", "right"))
+        numbers = ends - begins
+        places = np.repeat(ends - np.cumsum(numbers), numbers) + np.arange(int(numbers.sum()))
+        rows: Ids = self.by_exemplar[places].astype(np.int64)
+        return rows
+
     def rows(self, chosen: Ids) -> Ids:
         """Give the rows of all stays in some lists."""
         stays = self.stays[chosen]
@@ -72,6 +90,7 @@ class StayLists:
         self._rows = np.empty(1024, np.int32)
         self._frames = np.empty(1024, np.int64)
         self._lists = np.empty(1024, np.int32)
+        self._exemplars = np.empty(1024, np.int64)
         self._totals = np.zeros((0, dimension))
         self._strata: ListStrata | None = None
 
@@ -80,7 +99,7 @@ class StayLists:
         """How many closed blocks are in the lists."""
         return self._blocks
 
-    def add(self, blocks: Blocks, frames: Ids, means: NDArray[np.float32], lists: Ids) -> None:
+    def add(self, blocks: Blocks, frames: Ids, means: NDArray[np.float32], lists: Ids, exemplars: Ids) -> None:
         """Add the next blocks that were closed.
 
         Args:
@@ -88,15 +107,18 @@ class StayLists:
             frames: of their stays, int64 [N].
             means: of these, float32 [N, D].
             lists: that their exemplars lie in, int64 [N].
+            exemplars: int64 [N].
         """
         end = self._stays + len(lists)
         while end > len(self._rows):
-            self._rows, self._frames, self._lists = (
-                np.concatenate([column, np.empty_like(column)]) for column in (self._rows, self._frames, self._lists)
+            columns = (self._rows, self._frames, self._lists, self._exemplars)
+            self._rows, self._frames, self._lists, self._exemplars = (
+                np.concatenate([column, np.empty_like(column)]) for column in columns
             )
         self._rows[self._stays : end] = blocks.rows()
         self._frames[self._stays : end] = frames
         self._lists[self._stays : end] = lists
+        self._exemplars[self._stays : end] = exemplars
         missing = int(lists.max(initial=-1)) + 1 - len(self._totals)
         if missing > 0:
             more = max(missing, len(self._totals) // 2)
@@ -126,6 +148,8 @@ class StayLists:
         there = np.flatnonzero(stays)
         ends, stays = ends[there], stays[there]
         beneath = np.diff(cumulative[ends - 1], prepend=0)
+        exemplars = self._exemplars[: self._stays]
+        by_exemplar = np.argsort(exemplars, kind="stable")  # which is quick, as most are in order
         return ListStrata(
             means=(self._totals[there] / beneath[:, None]).astype(np.float32),
             frames=beneath,
@@ -134,4 +158,7 @@ class StayLists:
             order=self._rows[: self._stays][order],
             cumulative=cumulative,
             blocks=self._blocks,
+            numbers=there,
+            exemplars=exemplars[by_exemplar],
+            by_exemplar=self._rows[: self._stays][by_exemplar],
         )

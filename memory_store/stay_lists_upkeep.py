@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
+from memory_store.code_lists import CodeLists
 from memory_store.embedding_table import Ids
 from memory_store.forest import Forest, Snapshot, StayFacts
 from memory_store.index import ExemplarIndex
@@ -78,6 +79,11 @@ class StayListsUpkeep:
             return None
         return self._lists.strata()
 
+    @property
+    def codes(self) -> CodeLists | None:
+        """The lists of the index that these go by; None if that has none."""
+        return None if self._places is None else self._places.index.lists
+
     def follow(self, worker: ThreadPoolExecutor) -> None:
         """Add the blocks that were closed, or have the lists made again."""
         snapshot = self._forest.closed()
@@ -112,7 +118,8 @@ class StayListsUpkeep:
         if len(blocks):
             means, table = snapshot.stays_of(blocks.rows())
             facts = StayFacts(table)
-            lists.add(blocks, facts.column("frames"), means, places.of(facts.column("exemplar_id")))
+            exemplars = facts.column("exemplar_id")
+            lists.add(blocks, facts.column("frames"), means, places.of(exemplars), exemplars)
 
     def _work(self) -> None:
         try:
@@ -142,7 +149,7 @@ class StayListsUpkeep:
                 late = ids[found] != exemplars
                 where = numbers[found]
                 where[late] = places.of(exemplars[late])
-            lists.add(blocks, facts.column("frames"), means, where)
+            lists.add(blocks, facts.column("frames"), means, where, exemplars)
             begin += len(blocks)
             with self._lock:
                 if not self._is_current(snapshot, index):

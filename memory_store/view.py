@@ -6,7 +6,7 @@ only those that the scope cuts are opened for their stays.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
@@ -21,8 +21,20 @@ from memory_store.stay_lists import ListStrata
 
 Rows = NDArray[np.int64]
 
+Named = Callable[[NDArray[np.float32], NDArray[np.int64], int], NDArray[np.int64]]
+"""Names the exemplars in some lists of the index whose codes are most like a query: so many, at most."""
+
 _LISTS_SHARE = 0.25
 """Of all stays: if a scope holds fewer, too much of what is drawn from lists would not count."""
+
+_LISTS_READ = 192
+"""Lists whose codes are read for needles: at 10^5 stays, 64 of them miss some that 192 find."""
+
+_NAMED_SHARE = 4
+"""One stay in so many of those that may be needles is named by codes."""
+
+_CODES_IN_A_MEAN = 16
+"""Codes that are as many bytes as the mean of a stay: half a byte for two numbers, four bytes for one."""
 
 _MOST_COMPARED = 8
 """Times as many stays as wanted are looked at for needles, at most: looking takes only their times."""
@@ -110,6 +122,17 @@ class View:
     lists: ListStrata | None
     """All but the latest closed stays by what they show, whether they are within the scope or not; None: not known."""
 
+    named: Named | None = None
+    """Names exemplars by their codes; None: the index has none."""
+
+    scope_share: float = field(init=False)
+    """Of all stays, about how many are within the scope."""
+
+    def __post_init__(self) -> None:
+        """Tell how many stays are within the scope, which reading asks for often."""
+        everything = int(self.snapshot.blocks.column("stays").sum()) + len(self.snapshot.means[-1])
+        object.__setattr__(self, "scope_share", self.stay_count / max(1, everything))
+
     @property
     def stay_count(self) -> int:
         """Stays within the scope."""
@@ -128,7 +151,7 @@ class View:
     @property
     def counting_share(self) -> float:
         """About which share of the frames of the strata counts."""
-        return 1.0 if self._by_time else self._scope_share
+        return 1.0 if self._by_time else self.scope_share
 
     @property
     def loose(self) -> Rows:
@@ -145,41 +168,54 @@ class View:
             return np.ones(len(rows), np.bool_)
         return _inside(self.facts(rows), self.scope)
 
+    @property
+    def finds_needles(self) -> bool:
+        """Whether `needles` finds stays near a query in whatever stratum they are."""
+        return self.named is not None and not self._by_time
+
     def needles(self, query: NDArray[np.float32], stays: int) -> tuple[Rows, int]:
-        """Find stays near a query that the strata may hide: those in the nearest lists, if strata are blocks of time.
+        """Find stays near a query that the strata may hide.
+
+        If strata are lists, codes name them in the lists that are nearest; if they are blocks of time, these are the
+        stays in the nearest lists.
 
         Args:
             query: float32 [D].
             stays: how many, about.
 
         Returns:
-            Their rows, and how many vectors were compared to find them.
+            Their rows, and how many vectors were compared to find them; codes count by their bytes.
         """
-        if self.lists is None or not self._by_time:
+        if self.lists is None:
             return np.empty(0, np.int64), 0
+        if not self._by_time:
+            return self._named_needles(query, stays)
         # On the core that calls: BLAS waits for its threads by spinning.
         order = np.argsort(-np.einsum("sd,d->s", self.lists.means, query), kind="stable")
         # As many of the lists' stays count as lie within the scope.
-        wanted = stays / max(self._scope_share, 1 / _MOST_COMPARED)
+        wanted = stays / max(self.scope_share, 1 / _MOST_COMPARED)
         nearest = order[: int(np.searchsorted(np.cumsum(self.lists.stays[order]), wanted))]
         rows = self.lists.rows(nearest)
         return rows[_inside(self.facts(rows), self.scope)], len(order)
 
+    def _named_needles(self, query: NDArray[np.float32], stays: int) -> tuple[Rows, int]:
+        lists = self._known_lists
+        if self.named is None:
+            return np.empty(0, np.int64), 0
+        number = min(_LISTS_READ, len(lists.stays))
+        near = np.argpartition(lists.means @ query, -number)[-number:]
+        rows = lists.rows_of(self.named(query, lists.numbers[near], stays // _NAMED_SHARE))
+        return rows[self.counting(rows)], int(lists.stays[near].sum()) // _CODES_IN_A_MEAN
+
     @property
     def _by_time(self) -> bool:
-        return self.lists is None or self._scope_share < _LISTS_SHARE
+        return self.lists is None or self.scope_share < _LISTS_SHARE
 
     @property
     def _known_lists(self) -> ListStrata:
         if self.lists is None:
             raise ValueError("expected stays by lists, got none")
         return self.lists
-
-    @property
-    def _scope_share(self) -> float:
-        """Of all stays, about how many are within the scope."""
-        everything = int(self.snapshot.blocks.column("stays").sum()) + len(self.snapshot.means[-1])
-        return self.stay_count / max(1, everything)
 
     def read(self, rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Read stays by their rows in ascending order: means float32 [R, D], frames int64 [R]."""
@@ -254,6 +290,7 @@ def view_of(
     scope: Scope,
     reading: Reading,
     stored: Callable[[int], Embedding],
+    named: Named | None = None,
 ) -> View:
     """Take the stays within a scope; those that it cuts count only their frames within it.
 
@@ -267,6 +304,7 @@ def view_of(
         scope: what counts.
         reading: the sightings.
         stored: gives the embedding of an exemplar.
+        named: names exemplars by their codes, if these lists go by an index that has some.
     """
     blocks = snapshot.blocks
     last = len(snapshot.means) - 1
@@ -275,7 +313,7 @@ def view_of(
     opened = last * snapshot.piece_rows + np.arange(len(snapshot.tables[last]))
     if scope.is_everything:
         there = blocks.column("stays") > 0
-        return View(snapshot, scope, blocks if there.all() else blocks.chosen(there), opened, lists)
+        return View(snapshot, scope, blocks if there.all() else blocks.chosen(there), opened, lists, named)
     overlaps, inside = _overlapping(blocks, scope), _inside(blocks, scope)
     looked_at = np.concatenate([blocks.chosen(overlaps & ~inside).rows(), opened])
     facts = snapshot.facts_of(looked_at)
@@ -286,7 +324,7 @@ def view_of(
         snapshot = snapshot.with_stays([stay for stay, _ in cut], [mean for _, mean in cut])
         first = last * snapshot.piece_rows + len(opened)
         whole = np.concatenate([whole, first + np.arange(len(cut))])
-    return View(snapshot, scope, blocks.chosen(inside), whole, lists)
+    return View(snapshot, scope, blocks.chosen(inside), whole, lists, named)
 
 
 def _overlapping(facts: StayFacts | Blocks, scope: Scope) -> NDArray[np.bool_]:

@@ -53,6 +53,8 @@ class Stays:
     def counting(self, rows: Numbers) -> NDArray[np.bool_]:
         raise AssertionError(f"expected all stays to be read, got {rows}")
 
+    finds_needles = False
+
     def needles(self, query: Vector, stays: int) -> tuple[Numbers, int]:
         raise AssertionError(f"expected all stays to be read, got {query}, {stays}")
 

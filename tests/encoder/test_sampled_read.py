@@ -70,6 +70,10 @@ class HandMade:
         counting: NDArray[np.bool_] = self.counts[rows]
         return counting
 
+    @property
+    def finds_needles(self) -> bool:
+        return False
+
     def needles(self, query: Vector, stays: int) -> tuple[Numbers, int]:
         assert query.shape == (WIDTH,)
         assert stays > 0

@@ -40,6 +40,7 @@ class Plain:
         self.frames = chance.integers(1, 40, number)
         self.means = chance.normal(size=(number, WIDTH)).astype(np.float32)
         self.lists = chance.choice([0, 1, 2, 5, 17], number)
+        self.exemplars = chance.integers(1, 20, number)
         closed, self.rows, begin, row = ClosedBlocks(WIDTH), list[int](), 0, 0
         for place, size in enumerate(sizes.tolist()):
             row += int(chance.integers(0, 3))  # pieces end in rows that are not used
@@ -54,7 +55,7 @@ class Plain:
         blocks = self.blocks.since(begin, number)
         stays = self.blocks.column("stays")
         of = slice(int(stays[:begin].sum()), int(stays[: begin + number].sum()))
-        lists.add(blocks, self.frames[of], self.means[of], self.lists[of])
+        lists.add(blocks, self.frames[of], self.means[of], self.lists[of], self.exemplars[of])
 
     def check(self, strata: ListStrata) -> None:
         assert strata.blocks == len(self.blocks)
@@ -68,6 +69,10 @@ class Plain:
             np.testing.assert_allclose(strata.means[place], mean, atol=1e-6)
         order = np.argsort(self.lists, kind="stable")
         assert strata.cumulative.tolist() == np.cumsum(self.frames[order]).tolist()
+        assert strata.numbers.tolist() == there
+        for wanted in (np.arange(25), np.array([7, 3]), np.array([99]), np.empty(0, np.int64)):
+            of = np.flatnonzero(np.isin(self.exemplars, wanted))
+            assert sorted(strata.rows_of(wanted).tolist()) == sorted(self.rows[stay] for stay in of)
 
     def drawn(self, number: int, at: float) -> int:
         """The row of the stay that holds a frame of a list, counted one by one."""
@@ -104,7 +109,7 @@ def test_adding_blocks_some_at_a_time_is_adding_them_at_once(seed: int, blocks: 
 
     assert growing.blocks == once.blocks == blocks
     grown, expected = growing.strata(), once.strata()
-    for name in ("frames", "stays", "ends", "order", "cumulative", "blocks"):
+    for name in ("frames", "stays", "ends", "order", "cumulative", "blocks", "numbers", "exemplars", "by_exemplar"):
         np.testing.assert_array_equal(getattr(grown, name), getattr(expected, name))
     np.testing.assert_allclose(grown.means, expected.means, atol=1e-6)
 
@@ -355,9 +360,14 @@ def on_the_way(grown: Memory, monkeypatch: pytest.MonkeyPatch) -> Callable[[Iter
     def patch(doing: Iterator[Callable[[], object]]) -> None:
         class Watched(StayLists):
             def add(
-                self, blocks: Blocks, frames: NDArray[np.int64], means: NDArray[np.float32], lists: NDArray[np.int64]
+                self,
+                blocks: Blocks,
+                frames: NDArray[np.int64],
+                means: NDArray[np.float32],
+                lists: NDArray[np.int64],
+                exemplars: NDArray[np.int64],
             ) -> None:
-                super().add(blocks, frames, means, lists)
+                super().add(blocks, frames, means, lists, exemplars)
                 if blocks.column("stays").sum() <= 200:
                     next(doing, lambda: None)()
 

@@ -280,8 +280,8 @@ def test_needles_are_what_counts_of_the_nearest_lists(sent: Sent, scope: Scope, 
 
     lists = view.lists
     assert lists is not None
+    assert view.finds_needles == isinstance(view.strata, ListStrata)
     if isinstance(view.strata, ListStrata):
-        assert (len(rows), compared) == (0, 0)  # lists hide none
         return
     assert compared == len(lists.stays)
     found = view.facts(rows).column("stay_id").tolist()
@@ -301,10 +301,45 @@ def test_needles_are_what_counts_of_the_nearest_lists(sent: Sent, scope: Scope, 
     )
 
 
-def test_needles_are_not_known_without_lists(sent: Sent) -> None:
-    rows, compared = _without_lists(sent.memory.view(Scope())).needles(np.ones(DIMENSION, np.float32), 100)
+@given(scope=_scopes(), seed=st.integers(0, 2**32 - 1), wanted=st.integers(8, 400))
+@some
+def test_needles_that_codes_name_are_stays_that_count_of_the_nearest_exemplars(
+    sent: Sent, scope: Scope, seed: int, wanted: int
+) -> None:
+    view, whole = sent.memory.view(scope), sent.whole(scope)
+    if not view.finds_needles:
+        return
+    [subject] = some_scenes(1, seed)
 
-    assert (len(rows), compared) == (0, 0)
+    rows, compared = view.needles(subject * np.float32(20), wanted)
+
+    lists, found = view.lists, view.facts(rows)
+    assert lists is not None
+    assert len(set(rows.tolist())) == len(rows)
+    assert set(found.column("stay_id").tolist()) <= whole
+    near = np.argsort(-(lists.means @ subject))[: min(192, len(lists.stays))]
+    assert compared == int(lists.stays[near].sum()) // 16
+    exemplars = np.unique(view.facts(lists.rows(near)).column("exemplar_id"))
+    embeddings = np.stack([sent.memory.embedding(one) for one in exemplars.tolist()])
+    nearest = exemplars[np.argsort(-(embeddings @ subject))]
+    named = set(found.column("exemplar_id").tolist())
+    assert len(named) <= wanted // 4
+    # All stays that count of those named; and what is named is, by codes, among the nearest.
+    inside = view.facts(rows_of_counting(view, lists.rows_of(np.array(sorted(named), np.int64))))
+    assert sorted(inside.column("stay_id").tolist()) == sorted(found.column("stay_id").tolist())
+    assert named <= set(nearest[: 10 + wanted].tolist())
+
+
+def rows_of_counting(view: View, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those that count of some rows."""
+    return rows[view.counting(rows)]
+
+
+def test_needles_are_not_known_without_lists(sent: Sent) -> None:
+    view = sent.memory.view(Scope())
+    for blind in (_without_lists(view), replace(view, named=None)):
+        rows, compared = blind.needles(np.ones(DIMENSION, np.float32), 100)
+        assert (len(rows), compared, blind.finds_needles) == (0, 0, False)
 
 
 EVERYTHING, WIDE, HALL = Scope(), Scope(last_us=MS * 1800), Scope(stream_ids=frozenset({2}))
