@@ -2089,7 +2089,7 @@ class QueryRequest(_message.Message):
     context vector's length; in (0, 1]. Unset: open about `max_stays`. Everything is opened if need be.
     """
     max_stays: _builtins.int
-    """Stays to open, about, at first; 0: 14,000. What has no more than twice as many is read whole. At least 1,000."""
+    """Stays to open, about, at first; 0: 4,500. What has no more than twice as many is read whole. At least 1,000."""
     attention_version: _builtins.str
     """Empty: plain attention. `latest`: the newest fitted version that `as_of` allows, plain attention if there is none.
     Else a version from FitAttention; NOT_FOUND (ATTENTION_VERSION_NOT_FOUND) if the memory does not have it, or if it
@@ -2374,7 +2374,7 @@ class Attention(_message.Message):
     opened_stay_count: _builtins.int
     """Stays that were opened."""
     vectors_read: _builtins.int
-    """Vectors that were read: stays, exemplars and summaries."""
+    """Vectors that were read: stays and summaries; codes of the index, a sixteenth of one each by their bytes."""
     attention_version: _builtins.str
     """The version of attention that answered; empty: plain attention."""
     @_builtins.property
