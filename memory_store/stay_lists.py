@@ -18,6 +18,9 @@ Ids = NDArray[np.int64]
 _FEW = 10
 """So many blocks may be closed without the lists being put in order again; their stays are read as recent ones."""
 
+_FREQUENT_SHARE = 16
+"""An exemplar that has more than one in so many of the rows that are asked for is seen often."""
+
 _SHARE = 256
 """One block in so many, where that is more."""
 
@@ -56,10 +59,18 @@ class ListStrata:
     by_exemplar: NDArray[np.int32]
     """Rows of the stays in that order: int32 [N]."""
 
-    def rows_of(self, exemplar_ids: Ids) -> Ids:
-        """Give the rows of all stays of some exemplars, each of which is named once."""
-        wanted = np.sort(exemplar_ids)
-        begins, ends = (np.searchsorted(self.exemplars, wanted, side=side) for side in ("left", "right"))
+    def rows_of(self, exemplar_ids: Ids, most: int) -> Ids:
+        """Give the rows of all stays of some exemplars, as long as these are not too many.
+
+        Args:
+            exemplar_ids: each once; the first come first.
+            most: rows. Exemplars that have more than a share of that by themselves are left out: their stays are alike,
+                and a few tell of all.
+        """
+        begins, ends = (np.searchsorted(self.exemplars, exemplar_ids, side=side) for side in ("left", "right"))
+        few = ends - begins <= most // _FREQUENT_SHARE
+        few &= np.cumsum(np.where(few, ends - begins, 0)) <= most
+        begins, ends = begins[few], ends[few]
         numbers = ends - begins
         places = np.repeat(ends - np.cumsum(numbers), numbers) + np.arange(int(numbers.sum()))
         rows: Ids = self.by_exemplar[places].astype(np.int64)

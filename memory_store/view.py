@@ -22,7 +22,7 @@ from memory_store.stay_lists import ListStrata
 Rows = NDArray[np.int64]
 
 Named = Callable[[NDArray[np.float32], NDArray[np.int64], int], NDArray[np.int64]]
-"""Names the exemplars in some lists of the index whose codes are most like a query: so many, at most."""
+"""Names the exemplars in some lists of the index whose codes are most like a query, nearest first: so many, at most."""
 
 _LISTS_SHARE = 0.25
 """Of all stays: if a scope holds fewer, too much of what is drawn from lists would not count."""
@@ -204,7 +204,7 @@ class View:
             return np.empty(0, np.int64), 0
         number = min(_LISTS_READ, len(lists.stays))
         near = np.argpartition(lists.means @ query, -number)[-number:]
-        rows = lists.rows_of(self.named(query, lists.numbers[near], stays // _NAMED_SHARE))
+        rows = lists.rows_of(self.named(query, lists.numbers[near], stays // _NAMED_SHARE), stays)
         return rows[self.counting(rows)], int(lists.stays[near].sum()) // _CODES_IN_A_MEAN
 
     @property

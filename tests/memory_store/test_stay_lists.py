@@ -72,7 +72,15 @@ class Plain:
         assert strata.numbers.tolist() == there
         for wanted in (np.arange(25), np.array([7, 3]), np.array([99]), np.empty(0, np.int64)):
             of = np.flatnonzero(np.isin(self.exemplars, wanted))
-            assert sorted(strata.rows_of(wanted).tolist()) == sorted(self.rows[stay] for stay in of)
+            assert sorted(strata.rows_of(wanted, 16_000).tolist()) == sorted(self.rows[stay] for stay in of)
+        for most in (16, 32, 80):
+            found: list[int] = []
+            for one in np.arange(25):
+                of = np.flatnonzero(self.exemplars == one)
+                if len(of) <= most // 16 and len(found) + len(of) <= most:
+                    found += [self.rows[stay] for stay in of]
+            assert len(found) < most  # or the next one that is smaller would count
+            assert sorted(strata.rows_of(np.arange(25), most).tolist()) == sorted(found)
 
     def drawn(self, number: int, at: float) -> int:
         """The row of the stay that holds a frame of a list, counted one by one."""

@@ -324,8 +324,9 @@ def test_needles_that_codes_name_are_stays_that_count_of_the_nearest_exemplars(
     nearest = exemplars[np.argsort(-(embeddings @ subject))]
     named = set(found.column("exemplar_id").tolist())
     assert len(named) <= wanted // 4
+    assert len(rows) <= wanted
     # All stays that count of those named; and what is named is, by codes, among the nearest.
-    inside = view.facts(rows_of_counting(view, lists.rows_of(np.array(sorted(named), np.int64))))
+    inside = view.facts(rows_of_counting(view, lists.rows_of(np.array(sorted(named), np.int64), 10**6)))
     assert sorted(inside.column("stay_id").tolist()) == sorted(found.column("stay_id").tolist())
     assert named <= set(nearest[: 10 + wanted].tolist())
 

@@ -255,7 +255,9 @@ def test_a_copy_of_the_index_that_names_a_list_that_is_not_there_fails(data: Pat
     write_copy(copy, IndexCopy(memory_uuid, len(ids), centroids, ids, np.zeros(len(ids), np.int64)))
     assert verify(data, "m").exit_code == 0
 
-    write_copy(copy, IndexCopy(memory_uuid, len(ids), centroids, ids, np.full(len(ids), 7)))
+    senseless = IndexCopy(memory_uuid, len(ids), centroids, ids, np.zeros(len(ids), np.int64))
+    senseless.lists[:] = 7
+    write_copy(copy, senseless)
 
     assert failed(data) == ["the index equals the journal"]
 
