@@ -20,7 +20,7 @@ from encoder.hierarchical_attention import attend
 from encoder.reading import Effort
 from encoder.stay_masses import growth_of, variance_along
 from memory_store.index import CORES
-from memory_store.view import View
+from memory_store.view import CODES_IN_A_MEAN, View
 
 OURS = "framekeep"
 
@@ -56,7 +56,10 @@ class _Outcome:
     """Error that was stated."""
 
     touched: int
-    """Vectors and summaries that were read."""
+    """Vectors and summaries that were read, and codes by their bytes."""
+
+    codes: int
+    """Codes that were read."""
 
     errors: dict[str, tuple[float, float]]
     """Of the context vector and of the denominator: ours, and those of peers by name."""
@@ -93,6 +96,7 @@ def reading_figures(memory: GrownMemory, queries: Vectors, number: int) -> dict[
             "blind_error": _percentile([outcome.blind for outcome in of], 50),
         }
         ours = _errors(of, len(memory.frames), OURS)
+        ours["codes_share"] = _percentile([outcome.codes / len(memory.frames) for outcome in of], 50)
         rows["reading"].append(about | ours | times_of(memory, [outcome.query for outcome in of], blas_s))
         rows["covered"].append(about | _coverage(of))
         rows["peers"].extend(about | {"way": way} | _errors(of, len(memory.frames), way) for way in (OURS, *PEERS))
@@ -114,6 +118,10 @@ class _Asking:
         along = self._memory.means @ query  # [N]
         temperatures = self._temperatures(along, cases)
         return {case: self._asked(query, along, at, seed) for case, at in temperatures.items() if np.isfinite(at)}
+
+    def _codes(self, query: Vectors) -> int:
+        """Count the codes that a read compares."""
+        return self._view.needles(query, 1)[1] * CODES_IN_A_MEAN
 
     def _temperatures(self, along: Vectors, cases: Sequence[Case]) -> dict[Case, float]:
         """Find the inverse temperature in each case, by the stays nearest to the query and some of the others."""
@@ -162,6 +170,7 @@ class _Asking:
             errors(self._blind, 0.0)[0],
             ours.reading_error,
             ours.touched,
+            self._codes(scaled),
             found,
         )
 

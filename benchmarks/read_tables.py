@@ -43,6 +43,7 @@ _READING: tuple[Column, ...] = (
     ("error_p95", "p95", 6, "%"),
     ("denominator_error", "denom.", 7, "%"),
     ("touched_share", "touched", 8, "%"),
+    ("codes_share", "codes", 6, "%"),
     ("p50_ms", "p50 ms", 7, ".1f"),
     ("p99_ms", "p99", 6, ".1f"),
     ("p50_with_view_ms", "w.view", 7, ".1f"),

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmarks.figures import Figures, quantile_ms
 from benchmarks.growth import Vectors
@@ -21,17 +22,18 @@ _BLAS_INVERSE_TEMPERATURE = 20.0
 def times_of(memory: GrownMemory, queries: Sequence[Vectors], exact_s: Sequence[float]) -> Figures:
     """Time the reads of some queries, each times its inverse temperature; with what the exact read takes beside it."""
     view = memory.view()
-    for seed, query in enumerate(queries[:_WARM_UP]):
-        attend(query, view, Effort(), seed)
     alone, with_view, on_core = [], [], []
-    for seed, query in enumerate(queries):
-        begun, begun_on_core = time.perf_counter(), time.thread_time()
-        attend(query, view, Effort(), seed)
-        read, read_on_core = time.perf_counter(), time.thread_time()
-        attend(query, memory.view(), Effort(), seed)
-        alone.append(read - begun)
-        on_core.append(read_on_core - begun_on_core)
-        with_view.append(time.perf_counter() - read)
+    with threadpool_limits(1, user_api="blas"):  # as in the server
+        for seed, query in enumerate(queries[:_WARM_UP]):
+            attend(query, view, Effort(), seed)
+        for seed, query in enumerate(queries):
+            begun, begun_on_core = time.perf_counter(), time.thread_time()
+            attend(query, view, Effort(), seed)
+            read, read_on_core = time.perf_counter(), time.thread_time()
+            attend(query, memory.view(), Effort(), seed)
+            alone.append(read - begun)
+            on_core.append(read_on_core - begun_on_core)
+            with_view.append(time.perf_counter() - read)
     p50_ms, exact_ms = quantile_ms(alone, 0.5), quantile_ms(exact_s, 0.5)
     return {
         "p50_ms": p50_ms,

@@ -246,7 +246,7 @@ class CodeLists:
             among: only ids that it selects; None for all.
 
         Returns:
-            Similarities by codes and ids, most similar first, float32 and int64 [Q, number]; -1 where there are no more.
+            Similarities by codes, and ids, most similar first: float32 and int64 [Q, number]; -1 for none.
         """
         on_one_core()
         unused = np.zeros(lists.shape, np.float32)

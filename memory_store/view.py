@@ -33,7 +33,7 @@ _LISTS_READ = 192
 _NAMED_SHARE = 4
 """One stay in so many of those that may be needles is named by codes."""
 
-_CODES_IN_A_MEAN = 16
+CODES_IN_A_MEAN = 16
 """Codes that are as many bytes as the mean of a stay: half a byte for two numbers, four bytes for one."""
 
 _MOST_COMPARED = 8
@@ -204,8 +204,8 @@ class View:
             return np.empty(0, np.int64), 0
         number = min(_LISTS_READ, len(lists.stays))
         near = np.argpartition(lists.means @ query, -number)[-number:]
-        rows = lists.rows_of(self.named(query, lists.numbers[near], stays // _NAMED_SHARE), stays)
-        return rows[self.counting(rows)], int(lists.stays[near].sum()) // _CODES_IN_A_MEAN
+        rows = lists.rows_of(self.named(query, lists.numbers[near], max(1, stays // _NAMED_SHARE)), stays)
+        return rows[self.counting(rows)], int(lists.stays[near].sum()) // CODES_IN_A_MEAN
 
     @property
     def _by_time(self) -> bool:
