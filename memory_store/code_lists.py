@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from memory_store.embedding_table import EmbeddingTable, Ids, Matrix
 
 _SHARED = 2
-"""Numbers that share 4 bits. With 4, half the bytes, three times as many candidates find less
-(`python -m benchmarks.store`)."""
+"""Numbers that share 4 bits. With 4, half the bytes, more candidates find less."""
 
 _BITS = 4
 

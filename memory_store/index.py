@@ -26,7 +26,7 @@ SHARE_READ = 32
 """One list in so many is read where that is more."""
 
 CANDIDATES = 16
-"""Exemplars that codes name, whose embeddings are compared: with 4, one repeat in 2,000 is missed that 16 find."""
+"""Exemplars that codes name, whose embeddings are compared: of 4, some repeats are missed that 16 find."""
 
 CORES = len(os.sched_getaffinity(0))
 """Threads that can share the looks of a group."""

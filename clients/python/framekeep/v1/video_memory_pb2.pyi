@@ -1302,8 +1302,8 @@ class CompactMemoryRequest(_message.Message):
     name: _builtins.str
     """`memories/{memory}`"""
     novelty_threshold: _builtins.float
-    """Exemplars within this distance of an older one are merged into it, as looks find them (in a memory of 10^6, one in a
-    thousand is missed); in (0, 2].
+    """Exemplars within this distance of an older one are merged into it, as looks find them (in a large
+    memory a few are missed); in (0, 2].
     """
     def __init__(
         self,
