@@ -27,7 +27,8 @@ class Effort:
     """How much to read."""
 
     stays: int = DEFAULT_STAYS
-    """Stays to open, about; a view that has no more than twice as many is read whole. At least LEAST_STAYS."""
+    """Stays to open, about, where codes name needles; three times as many where they do not. A view that has no more
+    than twice what would be opened is read whole. At least LEAST_STAYS."""
 
     reading_error: float | None = None
     """Read on until the stated error of reading is at most this; None: leave it at that."""

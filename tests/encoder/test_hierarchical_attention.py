@@ -4,7 +4,7 @@ Reads of a part are in `test_sampled_read.py`.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, sqrt
 
 import numpy as np
@@ -53,7 +53,7 @@ class Stays:
     def counting(self, rows: Numbers) -> NDArray[np.bool_]:
         raise AssertionError(f"expected all stays to be read, got {rows}")
 
-    finds_needles = False
+    finds_needles: bool = False
 
     def needles(self, query: Vector, stays: int) -> tuple[Numbers, int]:
         raise AssertionError(f"expected all stays to be read, got {query}, {stays}")
@@ -243,13 +243,16 @@ def test_the_true_error_of_storing_means_is_within_the_stated_one(
     assert np.median(times) <= times_too_large
 
 
-def test_a_view_of_up_to_twice_the_stays_to_open_is_read_whole() -> None:
-    view, query = _stays(12, 2 * LEAST_STAYS, 8, pieces=1), _query(12, 8, 10.0)
+@pytest.mark.parametrize(("finds_needles", "times"), [(True, 2), (False, 6)])
+def test_a_view_of_up_to_twice_the_stays_to_open_is_read_whole(times: int, *, finds_needles: bool) -> None:
+    """Where no needles are named, three times as many are opened."""
+    view = replace(_stays(12, times * LEAST_STAYS, 8, pieces=1), finds_needles=finds_needles)
+    query = _query(12, 8, 10.0)
 
     for effort in (Effort(stays=LEAST_STAYS), Effort(stays=LEAST_STAYS, reading_error=1e-9)):
         _check(attend(query, view, effort, 0), query, view)
 
-    larger = _stays(12, 2 * LEAST_STAYS + 1, 8, pieces=1)
+    larger = replace(_stays(12, times * LEAST_STAYS + 1, 8, pieces=1), finds_needles=finds_needles)
     with pytest.raises(AssertionError, match="expected all stays to be read"):
         attend(query, larger, Effort(stays=LEAST_STAYS), 0)
     _check(attend(query, larger, Effort(stays=LEAST_STAYS, exact=True), 0), query, larger)
