@@ -44,7 +44,7 @@ _SUMMARY_MAY_BE_OFF = 4.0
 """Squared error of the mass of a stratum by its summary alone, as a share of it, at most: where few of its stays hold
 nearly all of it, the largest is what is estimated, and it may be two or three times as much."""
 
-_FACTORS = {True: 0.95, False: 1.5}
+_FACTORS = {True: 1.1, False: 1.5}
 """Stated error over the estimated standard deviation, so that `encoder.reading.CONFIDENCE` holds: what was drawn shows
 too little of what it missed, least where needles are found. Measured by `python -m benchmarks.read`."""
 
@@ -290,7 +290,18 @@ def _estimated(
     factor *= math.sqrt((1 + _FEW_DRAWS / max(1, len(drawn))) / view.counting_share)
     away = closed.square_distances(context, products(strata.means, narrow)[draws.closed])  # [U], |mean - c|^2
     along = np.concatenate([products(part.means, narrow) for part in parts])
-    variance = _variance(draws, strata, closed, expected, away, shares[drawn], masses.lengths[drawn], of[drawn], place)
+    variance = _variance(
+        draws,
+        strata,
+        closed,
+        expected,
+        away,
+        shares[drawn],
+        masses.lengths[drawn],
+        of[drawn],
+        place,
+        finds_needles=view.finds_needles,
+    )
     order = np.argsort(rows)
     once = order[first_places(rows[order])]
     seen = shares > 0
@@ -320,8 +331,10 @@ def _variance(
     lengths: Floats,
     of: Numbers,
     place: Numbers,
+    *,
+    finds_needles: bool,
 ) -> float:
-    """Estimate the squared error, summed over D: from how what was drawn differs, or from summaries if they say more.
+    """Estimate the squared error, summed over D: from how what was drawn differs, and from what summaries allow for.
 
     Args:
         draws: what was drawn from.
@@ -333,6 +346,7 @@ def _variance(
         lengths: squared, of the means of what was drawn: [T].
         of: which of the strata that were drawn from each belongs to: [T].
         place: of the strata that were drawn from, among those that are not opened: [S'].
+        finds_needles: whether needles were found in whatever stratum they are.
     """
     wider = closed.scattered(_WIDER, strata.frames[draws.closed])
     relative = np.minimum(np.expm1(np.minimum(wider.variances, 30.0)) / draws.wanted, _SUMMARY_MAY_BE_OFF)
@@ -352,4 +366,6 @@ def _variance(
     )
     inside = shares**2 * np.maximum(lengths - closed.lengths[place][of], 0.0)
     by_draws = left[place] * (np.maximum(between, 0.0) * away[place] + np.bincount(of, inside, number))  # [S']
-    return max(float(by_summaries.sum()), float(by_draws.sum()))
+    summed, drawn = float(by_summaries.sum()), float(by_draws.sum())
+    # Summaries allow for needles; where these are found they allow for too much, and draws show too little.
+    return (summed + drawn) / 2 if finds_needles else max(summed, drawn)
