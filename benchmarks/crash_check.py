@@ -90,7 +90,7 @@ def _not_erased(data: Path, ledger: Ledger) -> Iterator[str]:
     contents = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} if ledger.erasures else {}
     for name, erasure in ledger.erasures.items():
         for path, content in contents.items():
-            if path.suffix == ".whatif" and erasure.keeps_frames:
+            if ".whatif" in path.name and erasure.keeps_frames:
                 continue  # the frames that a merged exemplar stood for are still there, and held for curves
             found = sum(piece in content for piece in erasure.erased)
             if found:

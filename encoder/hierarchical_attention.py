@@ -13,7 +13,7 @@ import torch
 
 from encoder.learned_attention import HierarchicalAttention
 from encoder.memory_view import MemoryView, Vector
-from encoder.reading import Effort, Reading, combined, storing_error
+from encoder.reading import BLIND_STAYS, DEFAULT_STAYS, Effort, Reading, combined, storing_error
 from encoder.sampled_read import sampled
 from encoder.stay_masses import StayMasses, products, stay_masses
 
@@ -22,9 +22,6 @@ _FURTHER = 4
 
 _SEVERAL = 2
 """So many times the stays to open are read whole as fast as a part of them is chosen and read."""
-
-_BLIND = 3
-"""Times as many stays are opened where no codes name the needles: summaries of blocks of time hide them."""
 
 
 def attend(query: Vector, view: MemoryView, effort: Effort, seed: int) -> Reading:
@@ -36,7 +33,7 @@ def attend(query: Vector, view: MemoryView, effort: Effort, seed: int) -> Readin
         effort: how much to read.
         seed: of what is drawn; with the same seed, the same query of the same view gets the same answer.
     """
-    stays = effort.stays if view.finds_needles else _BLIND * effort.stays
+    stays = effort.stays or (DEFAULT_STAYS if view.finds_needles else BLIND_STAYS)
     while not effort.exact and _SEVERAL * stays < view.stay_count:
         reading = sampled(query, view, stays, np.random.default_rng(seed))
         if effort.reading_error is None or reading.reading_error <= effort.reading_error:

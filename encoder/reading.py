@@ -11,6 +11,9 @@ from encoder.stay_masses import StayMasses
 DEFAULT_STAYS = 4500
 """Stays that are opened if nothing else is asked for: half a per cent of a million, some milliseconds."""
 
+BLIND_STAYS = 13_500
+"""Likewise where no codes name the needles: summaries of blocks of time hide them."""
+
 LEAST_STAYS = 1000
 """With fewer there is little to tell the error from."""
 
@@ -26,9 +29,9 @@ likewise."""
 class Effort:
     """How much to read."""
 
-    stays: int = DEFAULT_STAYS
-    """Stays to open, about, where codes name needles; three times as many where they do not. A view that has no more
-    than twice what would be opened is read whole. At least LEAST_STAYS."""
+    stays: int | None = None
+    """Stays to open, about; None for DEFAULT_STAYS, or BLIND_STAYS where no codes name needles. A view that has no more
+    than twice as many is read whole. At least LEAST_STAYS."""
 
     reading_error: float | None = None
     """Read on until the stated error of reading is at most this; None: leave it at that."""
@@ -42,7 +45,7 @@ class Effort:
         Raises:
             ValueError: too few stays, or an error that is none.
         """
-        if self.stays < LEAST_STAYS:
+        if self.stays is not None and self.stays < LEAST_STAYS:
             raise ValueError(f"expected at least {LEAST_STAYS} stays, got {self.stays}")
         if self.reading_error is not None and not 0 < self.reading_error <= 1:
             raise ValueError(f"expected an error in (0, 1], got {self.reading_error}")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from encoder.reading import DEFAULT_STAYS, LEAST_STAYS, Effort
+from encoder.reading import LEAST_STAYS, Effort
 from framekeep.v1 import video_memory_pb2 as pb
 from memory_store.hints import check_label
 from service.attention import AttendedBlock, AttendedStay, Attention, ExplainedBlock, Explanation
@@ -59,8 +59,8 @@ def question_from(request: pb.QueryRequest, max_pixels: int) -> Question:
 
 
 def _effort_from(request: pb.QueryRequest) -> Effort:
-    stays = request.max_stays or DEFAULT_STAYS
-    if stays < LEAST_STAYS:
+    stays = request.max_stays or None
+    if stays is not None and stays < LEAST_STAYS:
         raise InvalidField("max_stays", f"expected at least {LEAST_STAYS}, got {stays}")
     error = request.max_reading_error if request.HasField("max_reading_error") else None
     if error is not None and not 0 < error <= 1:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from encoder.hierarchical_attention import attend
 from encoder.memory_view import Numbers, Strata, Vector
-from encoder.reading import DEFAULT_STAYS, LEAST_STAYS, Effort, Reading
+from encoder.reading import BLIND_STAYS, DEFAULT_STAYS, LEAST_STAYS, Effort, Reading
 
 TEMPERATURES = [0.0, 1.0, 10.0, 50.0, 100.0]
 DIRECTIONS = 32
@@ -243,23 +243,30 @@ def test_the_true_error_of_storing_means_is_within_the_stated_one(
     assert np.median(times) <= times_too_large
 
 
-@pytest.mark.parametrize(("finds_needles", "times"), [(True, 2), (False, 6)])
-def test_a_view_of_up_to_twice_the_stays_to_open_is_read_whole(times: int, *, finds_needles: bool) -> None:
-    """Where no needles are named, three times as many are opened."""
-    view = replace(_stays(12, times * LEAST_STAYS, 8, pieces=1), finds_needles=finds_needles)
-    query = _query(12, 8, 10.0)
+def test_a_view_of_up_to_twice_the_stays_to_open_is_read_whole() -> None:
+    view, query = _stays(12, 2 * LEAST_STAYS, 8, pieces=1), _query(12, 8, 10.0)
 
     for effort in (Effort(stays=LEAST_STAYS), Effort(stays=LEAST_STAYS, reading_error=1e-9)):
         _check(attend(query, view, effort, 0), query, view)
 
-    larger = replace(_stays(12, times * LEAST_STAYS + 1, 8, pieces=1), finds_needles=finds_needles)
+    larger = _stays(12, 2 * LEAST_STAYS + 1, 8, pieces=1)
     with pytest.raises(AssertionError, match="expected all stays to be read"):
         attend(query, larger, Effort(stays=LEAST_STAYS), 0)
     _check(attend(query, larger, Effort(stays=LEAST_STAYS, exact=True), 0), query, larger)
 
 
+@pytest.mark.parametrize(("finds_needles", "opened"), [(True, DEFAULT_STAYS), (False, BLIND_STAYS)])
+def test_more_is_opened_where_nothing_names_the_needles(opened: int, *, finds_needles: bool) -> None:
+    view, larger = (replace(_stays(12, 2 * opened + more, 8, pieces=1), finds_needles=finds_needles) for more in (0, 1))
+    query = _query(12, 8, 10.0)
+
+    _check(attend(query, view, WHOLE, 0), query, view)
+    with pytest.raises(AssertionError, match="expected all stays to be read"):
+        attend(query, larger, WHOLE, 0)
+
+
 def test_what_is_asked_for_must_make_sense() -> None:
-    assert (Effort().stays, Effort().reading_error, Effort().exact) == (DEFAULT_STAYS, None, False)
+    assert (Effort().stays, Effort().reading_error, Effort().exact) == (None, None, False)
     assert Effort(LEAST_STAYS, 1.0).reading_error == 1
     with pytest.raises(ValueError, match="expected at least 1000 stays, got 999"):
         Effort(stays=999)

@@ -401,8 +401,7 @@ def test_more_is_read_until_the_stated_error_is_as_small_as_asked_for(
     assert reading.reading_error <= target
     assert _error(reading, exact) <= max(2 * target, 1e-6)
     # Not more than needed: with a quarter of the stays it was not enough.
-    # Three times as many as asked for, as no codes name needles here.
-    tries = [stays for stays in (3000, 12_000) if _read(query, view, 0, stays).reading_error <= target]
+    tries = [stays for stays in (1000, 4000, 16_000) if _read(query, view, 0, stays).reading_error <= target]
     if tries and 2 * tries[0] < STAYS:
         assert reading.context_vector.tobytes() == _read(query, view, 0, tries[0]).context_vector.tobytes()
     else:

@@ -260,7 +260,7 @@ def undisturbed(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Und
         ("an old memory", "migrate", 1, 40, Power.LOST),
         ("an old memory", "migrate", 1, 75, Power.LOST_IN_PART),
         ("a trained index", "write copy of index", 1, 3, Power.STAYS),
-        ("a trained index", "write copy of index", 2, 2, Power.LOST_IN_PART),
+        ("a trained index", "write copy of index", 1, 2, Power.LOST_IN_PART),
         ("a trained index", "take over from old index", 1, 0, Power.LOST),
         ("forgetting", "put forgetting on record", 1, 2, Power.LOST_IN_PART),
         ("forgetting", "forget some", 3, 0, Power.STAYS),

@@ -60,8 +60,8 @@ class Asking(Tuning):
             exact: open every stay, however long it takes: reading adds no error then.
             max_reading_error: read on, however long it takes, until the error of reading is estimated to be at most
                 this, as a share of the context vector's length, in (0, 1]; None: open about `max_stays`.
-            max_stays: stays to open, about, at least 1,000; None: 4,500. Three times as many within narrow scopes. Up
-                to twice as many are all opened.
+            max_stays: stays to open, about, at least 1,000; None: 4,500, or 13,500 within narrow
+                scopes. Up to twice as many are all opened.
             attention_version: `latest`, or a version from `fit`; None: plain attention.
             explain: return the way from the top of the hierarchy down to the stays too.
 

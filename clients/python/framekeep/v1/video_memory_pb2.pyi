@@ -2089,8 +2089,8 @@ class QueryRequest(_message.Message):
     context vector's length; in (0, 1]. Unset: open about `max_stays`. Everything is opened if need be.
     """
     max_stays: _builtins.int
-    """Stays to open, about, at first; 0: 4,500. Three times as many where strata are blocks of time, as
-    in small memories and narrow scopes. What has no more than twice as many is read whole. At least 1,000.
+    """Stays to open, about, at first; 0: 4,500, or 13,500 within narrow scopes and in memories that have
+    no lists yet. What has no more than twice as many is read whole. At least 1,000.
     """
     attention_version: _builtins.str
     """Empty: plain attention. `latest`: the newest fitted version that `as_of` allows, plain attention if there is none.
