@@ -153,9 +153,7 @@ class GrownMemory:
         if codes is None:
             return np.empty(0, np.int64)
         with self.lock:
-            _, ids = codes.search(query[None], number, lists[None])
-        found: NDArray[np.int64] = ids[0][ids[0] >= 0]
-        return found
+            return codes.named(query, number, lists)
 
     def close(self) -> None:
         """Stop what works for it."""

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory_store.embedding_table import EmbeddingTable, Ids, Matrix
+from memory_store.records import Embedding
+from memory_store.vectors import add_by
 
 _SHARED = 2
 """Numbers that share 4 bits. With 4, half the bytes, more candidates find less."""
@@ -233,6 +235,12 @@ class CodeLists:
         self._lately = dict(zip((query.tobytes() for query in queries), similarities.argmax(axis=1), strict=True))
         return np.argpartition(similarities, -number, axis=1)[:, -number:]
 
+    def named(self, query: Embedding, number: int, lists: Ids) -> Ids:
+        """Name the exemplars in some lists, int64 [N], whose codes are most like a query, most similar first."""
+        _, ids = self.search(query[None], number, lists[None])
+        found: Ids = ids[0][ids[0] >= 0]
+        return found
+
     def search(
         self, queries: Matrix, number: int, lists: Ids, among: faiss.IDSelector | None = None
     ) -> tuple[Matrix, Ids]:
@@ -263,14 +271,6 @@ class CodeLists:
             parameters,
         )
         return similarities, ids
-
-
-def add_by(sums: NDArray[np.float64], of: Ids, vectors: Matrix) -> None:
-    """Add each of K vectors, float32 [K, D], to the one of some sums that it is of: float64 [S, D], in place."""
-    order = np.argsort(of, kind="stable")
-    begins = np.flatnonzero(np.diff(of[order], prepend=-1))
-    if len(begins):
-        sums[of[order][begins]] += np.add.reduceat(vectors[order].astype(np.float64), begins, axis=0)
 
 
 def on_one_core() -> None:

@@ -16,11 +16,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from memory_store.code_lists import CODEBOOK_SAMPLES, CodeLists, add_by, fitted
+from memory_store.code_lists import CODEBOOK_SAMPLES, CodeLists, fitted
 from memory_store.embedding_table import EmbeddingTable, Ids, Matrix
 from memory_store.index import CORES, ExemplarIndex
 from memory_store.index_copy import IndexCopy, write_copy
 from memory_store.records import Embedding
+from memory_store.vectors import add_by
 
 _LOG = logging.getLogger(__name__)
 

@@ -363,9 +363,7 @@ class Memory:
 
     def _named(self, codes: CodeLists, query: Embedding, lists: Ids, number: int) -> Ids:
         with self._lock:
-            _, ids = codes.search(query[None], number, lists[None])
-        found: Ids = ids[0][ids[0] >= 0]
-        return found
+            return codes.named(query, number, lists)
 
     def curve(self, thresholds: Sequence[float], scope: Scope, examples: int) -> ThresholdCurve:
         """Tell what would have been kept at other thresholds; see `memory_store.curves.Curves.tell`.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory_store.blocks import Blocks
+from memory_store.vectors import add_by
 
 Ids = NDArray[np.int64]
 
@@ -134,11 +135,7 @@ class StayLists:
         if missing > 0:
             more = max(missing, len(self._totals) // 2)
             self._totals = np.concatenate([self._totals, np.zeros((more, self._totals.shape[1]))])
-        order = np.argsort(lists, kind="stable")
-        begins = np.flatnonzero(np.diff(lists[order], prepend=-1))
-        if len(begins):
-            weighted = means[order].astype(np.float64) * frames[order, None]
-            self._totals[lists[order][begins]] += np.add.reduceat(weighted, begins, axis=0)
+        add_by(self._totals, lists, means.astype(np.float64) * frames[:, None])
         self._stays = end
         self._blocks += len(blocks)
 

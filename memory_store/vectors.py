@@ -1,4 +1,4 @@
-"""Vectors as they are stored: embeddings in float16, means in float32, both little-endian, each with a checksum."""
+"""Vectors as they are stored, embeddings in float16, means in float32, both little-endian, each with a checksum; sums."""
 
 import zlib
 
@@ -65,3 +65,13 @@ def checked(blob: bytes, checksum: int) -> bytes:
     if zlib.crc32(blob) != checksum:
         raise ValueError(f"expected stored bytes with checksum {checksum}, got {zlib.crc32(blob)}")
     return blob
+
+
+def add_by(
+    sums: NDArray[np.float64], of: NDArray[np.int64], vectors: NDArray[np.float32] | NDArray[np.float64]
+) -> None:
+    """Add each of K vectors, [K, D], to the one of some sums that it is of: float64 [S, D], in place."""
+    order = np.argsort(of, kind="stable")
+    begins = np.flatnonzero(np.diff(of[order], prepend=-1))
+    if len(begins):
+        sums[of[order][begins]] += np.add.reduceat(vectors[order].astype(np.float64), begins, axis=0)

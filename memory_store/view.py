@@ -190,8 +190,7 @@ class View:
             return np.empty(0, np.int64), 0
         if not self._by_time:
             return self._named_needles(query, stays)
-        # On the core that calls: BLAS waits for its threads by spinning.
-        order = np.argsort(-np.einsum("sd,d->s", self.lists.means, query), kind="stable")
+        order = np.argsort(-(self.lists.means @ query), kind="stable")
         # As many of the lists' stays count as lie within the scope.
         wanted = stays / max(self.scope_share, 1 / _MOST_COMPARED)
         nearest = order[: int(np.searchsorted(np.cumsum(self.lists.stays[order]), wanted))]
