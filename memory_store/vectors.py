@@ -1,4 +1,4 @@
-"""Vectors as they are stored, embeddings in float16, means in float32, both little-endian, each with a checksum; sums."""
+"""Vectors as they are stored: embeddings in float16, means in float32, little-endian, with checksums; their sums."""
 
 import zlib
 
