@@ -155,9 +155,9 @@ def _attend(
     if not view.stay_count:
         return
     for place, frame in enumerate(group):
-        plain[place] = attend(frame * np.float32(_INVERSE_TEMPERATURE), view, Effort(), 0).context_vector
+        plain[place] = attend(frame * np.float32(_INVERSE_TEMPERATURE), view, Effort(frames=0), 0).context_vector
         if heads is not None:
-            fitted[place] = attend_by_heads(heads, frame, view, Effort(), 0).context_vector
+            fitted[place] = attend_by_heads(heads, frame, view, Effort(frames=0), 0).context_vector
 
 
 def _edges(frames: Vectors, ahead: int) -> tuple[int, int, int, int]:

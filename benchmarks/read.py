@@ -14,7 +14,8 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -79,11 +80,15 @@ def _footages(
     return of_videos, [game_footage(game, frames, _GAME_SEED, encoder, folder) for game in GAMES]
 
 
-def _remembered(footages: Sequence[Footage]) -> list[Remembered]:
-    """Show each footage to a memory of its own."""
+@contextmanager
+def _remembered(footages: Sequence[Footage]) -> Iterator[list[Remembered]]:
+    """Show each footage to a memory of its own; they go when the block is left."""
     _note("showing the footage to memories")
     with tempfile.TemporaryDirectory() as folder:
-        return [remembered(footage, Path(folder) / footage.name) for footage in footages]
+        memories = [remembered(footage, Path(folder) / footage.name) for footage in footages]
+        yield memories
+        for memory in memories:
+            memory.store.close()
 
 
 def _storing(memories: Sequence[Remembered], queries: int) -> Rows:
@@ -176,11 +181,11 @@ def main(
         files = list(videos) or sample_videos()
         of_videos, of_games = _footages(files, frames, encoder, folder)
         footages = of_videos + of_games
-        memories = [] if parts == ("learned",) else _remembered(footages)
-        if "storing" in parts:
-            rows |= _storing(memories, queries)
-        if "reading" in parts or "needle" in parts:
-            rows |= _grown(memories, sequences_of(files, of_games, encoder.version, folder), sizes, queries, parts)
+        with _remembered([] if parts == ("learned",) else footages) as memories:
+            if "storing" in parts:
+                rows |= _storing(memories, queries)
+            if "reading" in parts or "needle" in parts:
+                rows |= _grown(memories, sequences_of(files, of_games, encoder.version, folder), sizes, queries, parts)
         if "learned" in parts:
             rows |= _learned(footages)
     targets = _targets(rows)

@@ -146,7 +146,7 @@ class _Asking:
     def _asked(self, query: Vectors, along: Vectors, temperature: float, seed: int) -> _Outcome:
         """Ask a query exactly, of attention, and of the peers."""
         scaled = (query * temperature).astype(np.float32)
-        exact = attend(scaled, self._view, Effort(exact=True), seed)
+        exact = attend(scaled, self._view, Effort(exact=True, frames=0), seed)
         length = float(np.linalg.norm(exact.context_vector))
         logs = np.log(np.maximum(exact.weights, _LEAST_WEIGHT))
 
@@ -154,7 +154,7 @@ class _Asking:
             away = float(np.linalg.norm(context - exact.context_vector)) / length
             return away, abs(float(np.expm1(log_mass - exact.log_mass)))
 
-        ours = attend(scaled, self._view, Effort(), seed)
+        ours = attend(scaled, self._view, Effort(frames=0), seed)
         memory = self._memory
         question = Question(
             scaled, memory.means, memory.frames, self._view.blocks, along, logs + exact.log_mass, ours.touched

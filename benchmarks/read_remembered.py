@@ -30,6 +30,9 @@ class Remembered:
     footage: Footage
     """All of it went into one stream."""
 
+    store: MemoryStore
+    """Holds the memory; to be closed once it is not asked any more."""
+
     view: View
     """The memory's stays."""
 
@@ -61,8 +64,7 @@ def remembered(footage: Footage, folder: Path) -> Remembered:
         )
     view = memory.view(Scope())
     exemplars = np.stack([memory.embedding(exemplar) for exemplar in view.exemplar_ids().tolist()])
-    store.close()
-    return Remembered(footage, view, exemplars)
+    return Remembered(footage, store, view, exemplars)
 
 
 def shapes_of(memories: Sequence[Remembered]) -> StayShapes:

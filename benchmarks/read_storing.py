@@ -1,4 +1,4 @@
-"""What storing stays instead of frames costs: the fully opened answer against softmax over every frame shown.
+"""What storing costs: answers against softmax over every frame shown, with all opened and as asked by default.
 
 Part of `benchmarks.read`. Errors are L2 distances of context vectors as a share of the exact one's length; beside them
 stands that of the blind answer, the mean of all frames whatever the query.
@@ -6,6 +6,7 @@ stands that of the blind answer, the mean of all frames whatever the query.
 Shapes: Q queries, T frames, D width.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -43,11 +44,18 @@ class _Answers:
     effective_sizes: Floats
     blind: Floats
     errors: Floats
+    """With all opened, frames included."""
+    stated: Floats
+    ms: Floats
+    by_default: Floats
+    """With as many frames looked at as if nothing is asked for."""
+    by_default_stated: Floats
+    by_default_ms: Floats
     by_means: Floats
-    """Errors by means and counts, without what the spread of a stay adds."""
+    """With no frame looked at."""
+    by_means_stated: Floats
     by_exemplars: Floats
     """Errors by exemplars alone, without counts."""
-    stated: Floats
 
 
 def storing_figures(memory: Remembered, queries: int) -> Iterator[Figures]:
@@ -89,10 +97,23 @@ def _row(memory: Remembered, case: Case, kind: str, answers: dict[str, Floats]) 
         "error_median": error,
         "of_blind_median": percentile(found["errors"] / found["blind"], 50),
         "of_blind_p95": percentile(found["errors"] / found["blind"], 95),
+        **_stated(found["stated"], found["errors"], "stated"),
+        "p50_ms": percentile(found["ms"], 50, 1),
+        "default_of_blind_median": percentile(found["by_default"] / found["blind"], 50),
+        **_stated(found["by_default_stated"], found["by_default"], "default_stated"),
+        "default_p50_ms": percentile(found["by_default_ms"], 50, 1),
         "means_of_blind_median": percentile(found["by_means"] / found["blind"], 50),
+        **_stated(found["by_means_stated"], found["by_means"], "means_stated"),
         "exemplars_of_blind_median": percentile(found["by_exemplars"] / found["blind"], 50),
-        "stated_holds": round(float((found["stated"] >= found["errors"]).mean()), 4) if there.any() else None,
-        "stated_ratio": round((percentile(found["stated"], 50) or 0.0) / error, 2) if error else None,
+    }
+
+
+def _stated(stated: Floats, errors: Floats, name: str) -> Figures:
+    """Tell how often stated errors hold, and how much larger they are in the median."""
+    true = percentile(errors, 50)
+    return {
+        f"{name}_holds": round(float((stated >= errors).mean()), 4) if len(errors) else None,
+        f"{name}_ratio": round((percentile(stated, 50) or 0.0) / true, 2) if true else None,
     }
 
 
@@ -117,18 +138,26 @@ def _answers(memory: Remembered, case: Case, queries: Vectors, seed: int) -> _An
         away: Floats = np.linalg.norm(contexts - exact, axis=1) / lengths
         return np.where(np.isfinite(found), away, np.nan)
 
-    leaves = memory.view.leaves()
-    means, counts = np.concatenate(leaves.means), leaves.facts.column("frames")
     scaled = (queries * usable[:, None]).astype(np.float32)
-    readings = [attend(query, memory.view, Effort(exact=True), seed + place) for place, query in enumerate(scaled)]
+
+    def read(effort: Effort) -> tuple[Floats, Floats, Floats]:
+        """Give errors, stated errors of storing, and milliseconds."""
+        readings, seconds = [], []
+        for place, query in enumerate(scaled):
+            begun = time.perf_counter()
+            readings.append(attend(query, memory.view, effort, seed + place))
+            seconds.append(time.perf_counter() - begun)
+        contexts = np.stack([reading.context_vector for reading in readings])
+        return errors(contexts), np.array([reading.storing_error for reading in readings]), 1000 * np.array(seconds)
+
     return _Answers(
         found,
         np.where(np.isfinite(found), effective_sizes(usable), np.nan),
         errors(np.broadcast_to(frames.mean(0), exact.shape)),
-        errors(np.stack([reading.context_vector for reading in readings])),
-        errors(_softmax(np.log(counts) + scaled @ means.T) @ means),
+        *read(Effort(exact=True)),
+        *read(Effort()),
+        *read(Effort(frames=0))[:2],
         errors(_softmax(scaled @ memory.exemplars.T) @ memory.exemplars),
-        np.array([reading.storing_error for reading in readings]),
     )
 
 

@@ -31,10 +31,16 @@ _STORING: tuple[Column, ...] = (
     ("of_blind_median", "/blind", 7, ".3f"),
     ("of_blind_p95", "p95", 6, ".3f"),
     *((kind, kind[:6], 7, ".3f") for kind in KINDS),
-    ("means_of_blind_median", "means", 6, ".3f"),
-    ("exemplars_of_blind_median", "exempl.", 8, ".3f"),
     ("stated_holds", "holds %", 8, "%"),
-    ("stated_ratio", "ratio", 6, ".2f"),
+    ("stated_ratio", "ratio", 6, ".1f"),
+    ("p50_ms", "ms", 6, ".0f"),
+    ("default_of_blind_median", "default", 9, ".3f"),
+    ("default_stated_holds", "holds %", 8, "%"),
+    ("default_stated_ratio", "ratio", 6, ".1f"),
+    ("default_p50_ms", "ms", 6, ".1f"),
+    ("means_of_blind_median", "means", 7, ".3f"),
+    ("means_stated_holds", "holds %", 8, "%"),
+    ("exemplars_of_blind_median", "exempl.", 8, ".3f"),
 )
 
 _READING: tuple[Column, ...] = (
@@ -77,7 +83,8 @@ def print_storing(rows: Sequence[Figures]) -> None:
     click.echo(
         "\nstoring: the fully opened answer against softmax over every frame. Errors are shares of the exact context\n"
         "vector's length; /blind: of the blind answer's error, median, 95th percentile and medians by kind of query;\n"
-        "means: without the spread term; exempl.: exemplars without counts; holds, ratio: the stated error of storing"
+        "holds, ratio: the stated error of storing; default: with as many frames looked at as by default; means: with\n"
+        "none; exempl.: exemplars without counts"
     )
     for video, of_video in groupby(rows, key=lambda row: row["video"]):
         of_cases = [list(of_case) for _, of_case in groupby(of_video, key=lambda row: row["case"])]

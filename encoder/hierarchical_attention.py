@@ -3,7 +3,8 @@
 Stands at the end of the query's way. A query k is a subject times the inverse temperature, or what learned attention
 makes of one. A stay of m frames with mean mu weighs m exp(k.mu + g), where g allows for the spread of its frames
 around the mean (`encoder.stay_masses`); the context vector is the mean over all frames, weighted so. A small memory is
-read whole. Of a large one what weighs most is read, and the rest estimated (`encoder.sampled_read`).
+read whole. Of a large one what weighs most is read, and the rest estimated (`encoder.sampled_read`). Where a mean may
+be too coarse, the frames that it stands for are looked at (`encoder.closer_look`).
 
 Shapes: N stays, R stays that were read, D width.
 """
@@ -11,11 +12,13 @@ Shapes: N stays, R stays that were read, D width.
 import numpy as np
 import torch
 
+from encoder.closer_look import looked_closer
+from encoder.estimate import Estimate
 from encoder.learned_attention import HierarchicalAttention
 from encoder.memory_view import MemoryView, Vector
-from encoder.reading import BLIND_STAYS, DEFAULT_STAYS, Effort, Reading, combined, storing_error
-from encoder.sampled_read import sampled
-from encoder.stay_masses import StayMasses, products, stay_masses
+from encoder.reading import BLIND_STAYS, DEFAULT_FRAMES, DEFAULT_STAYS, Effort, Reading, combined
+from encoder.sampled_read import LEAST_STATED, sampled
+from encoder.stay_masses import StayMasses, stay_masses
 
 _FURTHER = 4
 """Times as much is read when the error is larger than asked for: that halves it."""
@@ -34,12 +37,14 @@ def attend(query: Vector, view: MemoryView, effort: Effort, seed: int) -> Readin
         seed: of what is drawn; with the same seed, the same query of the same view gets the same answer.
     """
     stays = effort.stays or (DEFAULT_STAYS if view.finds_needles else BLIND_STAYS)
+    frames = DEFAULT_FRAMES if effort.frames is None else effort.frames
     while not effort.exact and _SEVERAL * stays < view.stay_count:
-        reading = sampled(query, view, stays, np.random.default_rng(seed))
+        estimate = sampled(query, view, stays, np.random.default_rng(seed))
+        reading = looked_closer(view, estimate, frames).told(LEAST_STATED)
         if effort.reading_error is None or reading.reading_error <= effort.reading_error:
             return reading
         stays *= _FURTHER
-    return _whole(query, view)
+    return looked_closer(view, _whole(query, view), effort.frames if effort.exact else frames).told()
 
 
 def attend_by_heads(
@@ -64,30 +69,25 @@ def attend_by_heads(
     return combined(readings, mixture.double().numpy(), context)
 
 
-def _whole(query: Vector, view: MemoryView) -> Reading:
+def _whole(query: Vector, view: MemoryView) -> Estimate:
     pieces = [(rows, means, stay_masses(query, means, frames)) for rows, means, frames in view.whole()]
     masses = StayMasses.joined([piece for *_, piece in pieces])
     heaviest = float(masses.logs.max())
     weights = np.exp(masses.logs - heaviest)  # [N]
     total = float(weights.sum())
     weights /= total
-    context = np.zeros(len(query))  # [D], float64
-    begin = 0
-    for _, means, piece in pieces:
-        context += piece.weighted_sum(query, means, weights[begin : begin + len(means)])
-        begin += len(means)
-    narrow = context.astype(np.float32)
-    along = np.concatenate([products(means, narrow) for _, means, _ in pieces])  # [N]
-    positive = weights[weights > 0]
-    return Reading(
-        context_vector=narrow,
-        reading_error=0.0,
-        storing_error=storing_error(masses, weights, weights, along, context),
+    return Estimate(
+        query=query,
         rows=np.concatenate([rows for rows, *_ in pieces]),
+        means=tuple(means for _, means, _ in pieces),
+        masses=masses,
         weights=weights,
         shares=weights,
-        opened_share=1.0,
-        effective_stays=float(np.exp(-(positive * np.log(positive)).sum())),
+        by_mean=np.ones(len(weights), np.bool_),
+        beyond=0.0,
+        rest=np.zeros(len(query)),
+        entropy=0.0,
         log_mass=heaviest + float(np.log(total)),
+        distance=0.0,
         touched=len(weights),
     )

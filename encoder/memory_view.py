@@ -41,6 +41,30 @@ class Strata(Protocol):
         ...
 
 
+class Inside(Protocol):
+    """What is on record of the frames inside some stays. Shapes: F frames."""
+
+    @property
+    def vectors(self) -> Vector:
+        """Frames, one for all that are like it: float32 [F, D]."""
+        ...
+
+    @property
+    def of(self) -> Numbers:
+        """Which of the stays each is in: int64 [F], ascending. Of some stays nothing is known, of some not all."""
+        ...
+
+    @property
+    def frames(self) -> Numbers:
+        """Frames that each stands for: int64 [F], at least 1."""
+        ...
+
+    @property
+    def off(self) -> Vector:
+        """Squared distance to those frames, about: float32 [F]."""
+        ...
+
+
 class MemoryView(Protocol):
     """Stays at one instant, each either in a stratum or loose."""
 
@@ -90,6 +114,10 @@ class MemoryView(Protocol):
 
     def read(self, rows: Numbers) -> tuple[Vector, Numbers]:
         """Read stays by their rows in ascending order: means float32 [R, D], frames int64 [R]."""
+        ...
+
+    def inside(self, rows: Numbers) -> Inside:
+        """Read what is on record of the frames inside some stays that count; takes longer than reading their means."""
         ...
 
     def whole(self) -> Iterator[tuple[Numbers, Vector, Numbers]]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoder.memory_view import Floats, Numbers, Vector
-from encoder.stay_masses import StayMasses
 
 DEFAULT_STAYS = 4500
 """Stays that are opened if nothing else is asked for: half a per cent of a million, some milliseconds."""
@@ -17,12 +16,11 @@ BLIND_STAYS = 13_500
 LEAST_STAYS = 1000
 """With fewer there is little to tell the error from."""
 
+DEFAULT_FRAMES = 1024
+"""Frames that are looked at inside of stays, at most, if nothing else is asked for: some milliseconds."""
+
 CONFIDENCE = 0.9
 """Share of queries in which the stated errors hold, in the worst of the cases of `python -m benchmarks.read`."""
-
-_ALIKE = 0.1
-"""Correlation of what stays are off by: the frames of a stream differ from their means in like ways. Measured
-likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +37,20 @@ class Effort:
     exact: bool = False
     """Open every stay."""
 
+    frames: int | None = None
+    """Frames to look at, at most, where the means of their stays are too coarse, at least 0; None for DEFAULT_FRAMES,
+    or, if every stay is opened, for as many as matter."""
+
     def __post_init__(self) -> None:
         """Check ranges.
 
         Raises:
-            ValueError: too few stays, or an error that is none.
+            ValueError: too few stays or frames, or an error that is none.
         """
         if self.stays is not None and self.stays < LEAST_STAYS:
             raise ValueError(f"expected at least {LEAST_STAYS} stays, got {self.stays}")
+        if self.frames is not None and self.frames < 0:
+            raise ValueError(f"expected at least 0 frames, got {self.frames}")
         if self.reading_error is not None and not 0 < self.reading_error <= 1:
             raise ValueError(f"expected an error in (0, 1], got {self.reading_error}")
 
@@ -63,7 +67,7 @@ class Reading:
     holds in CONFIDENCE of queries; 0 if all were opened."""
 
     storing_error: float
-    """What storing means of stays instead of frames may cost, likewise."""
+    """What storing means of stays instead of frames may cost, likewise, where their frames were not looked at."""
 
     rows: Numbers
     """Stays that were read, ascending: int64 [R]. One that was drawn twice is there twice."""
@@ -84,7 +88,7 @@ class Reading:
     """Logarithm of the mass of the whole, as estimated; of several heads, the mean."""
 
     touched: int
-    """Vectors and summaries that were read."""
+    """Vectors and summaries that were read, and frames that were looked at."""
 
     @property
     def once(self) -> Numbers:
@@ -95,22 +99,6 @@ class Reading:
 def first_places(rows: Numbers) -> Numbers:
     """Give the first place of each of some ascending rows."""
     return np.flatnonzero(np.diff(rows, prepend=-1))
-
-
-def storing_error(masses: StayMasses, weights: Floats, shares: Floats, along: Vector, context: Floats) -> float:
-    """State what means instead of frames may cost, as a share of the context vector's length.
-
-    Args:
-        masses: of R stays.
-        weights: of each, [R].
-        shares: of the whole that each stands for, [R].
-        along: their means times the context vector: [R].
-        context: the context vector, [D].
-    """
-    relative = masses.relative_variances(context, along)
-    apart = float((weights * shares * relative).sum())
-    together = float((shares * np.sqrt(relative)).sum()) ** 2
-    return float(np.sqrt(apart + _ALIKE * together)) / float(np.linalg.norm(context))
 
 
 def combined(readings: Sequence[Reading], mixture: Floats, context: Vector) -> Reading:

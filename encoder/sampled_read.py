@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.estimate import Estimate
 from encoder.memory_view import Floats, MemoryView, Numbers, Strata, Vector
-from encoder.reading import Reading, first_places, storing_error
+from encoder.reading import first_places
 from encoder.stay_masses import StayMasses, products, stay_masses
 
 _NEEDLES_SHARE = 0.45
@@ -55,11 +56,11 @@ _WIDER = 1.08
 """Times the variance of similarities in a stratum that summaries are allowed for when they state an error: the largest
 of some hundred similarities are larger than those of a normal distribution."""
 
-_ROUNDING = 1.5e-4
+LEAST_STATED = 1.5e-4
 """The least error that is stated where not all is read: smaller ones cannot be told from what was drawn."""
 
 
-def sampled(query: Vector, view: MemoryView, stays: int, rng: np.random.Generator) -> Reading:
+def sampled(query: Vector, view: MemoryView, stays: int, rng: np.random.Generator) -> Estimate:
     """Read about so many stays of a view.
 
     Args:
@@ -253,9 +254,8 @@ def _estimated(
     draws: _Draws,
     parts: list[_Rows],
     compared: int,
-) -> Reading:
+) -> Estimate:
     strata = view.strata
-    rows = np.concatenate([part.rows for part in parts])
     masses = StayMasses.joined([part.masses for part in parts])
     of = np.concatenate([part.of for part in parts])
     drawn = np.flatnonzero(of >= 0)
@@ -278,47 +278,39 @@ def _estimated(
     # All of them, of which the others weigh nothing: copying those that are closed takes longer.
     by_summary = np.zeros(len(strata.frames))
     by_summary[draws.closed] = expected * counts
-    context = summaries.weighted_sum(query, strata.means, by_summary)
-    begin = 0
-    for part in parts:
-        context += part.masses.weighted_sum(query, part.means, shares[begin : begin + len(part.rows)])
-        begin += len(part.rows)
-
-    narrow = context.astype(np.float32)
+    of_stays = np.log(np.maximum(expected / strata.stays[draws.closed], 1e-300))
+    estimate = Estimate(
+        query=query,
+        rows=np.concatenate([part.rows for part in parts]),
+        means=tuple(part.means for part in parts),
+        masses=masses,
+        weights=own,
+        shares=shares,
+        by_mean=np.ones(len(own), np.bool_),
+        beyond=float((expected * counts).sum()),
+        rest=summaries.weighted_sum(query, strata.means, by_summary),
+        entropy=-float((expected * counts * of_stays).sum()),
+        log_mass=heaviest + float(np.log(total)),
+        distance=0.0,
+        touched=len(own) + compared,
+    )
+    narrow = estimate.context().astype(np.float32)
     # Only so many of the draws tell something, and of few the variance is told badly.
     factor = _FACTORS[view.finds_needles]
     factor *= math.sqrt((1 + _FEW_DRAWS / max(1, len(drawn))) / view.counting_share)
-    away = closed.square_distances(context, products(strata.means, narrow)[draws.closed])  # [U], |mean - c|^2
-    along = np.concatenate([products(part.means, narrow) for part in parts])
     variance = _variance(
         draws,
         strata,
         closed,
         expected,
-        away,
+        closed.square_distances(narrow.astype(np.float64), products(strata.means, narrow)[draws.closed]),
         shares[drawn],
         masses.lengths[drawn],
         of[drawn],
         place,
         finds_needles=view.finds_needles,
     )
-    order = np.argsort(rows)
-    once = order[first_places(rows[order])]
-    seen = shares > 0
-    entropy = -float((shares[seen] * np.log(own[seen])).sum())
-    entropy -= float((expected * counts * np.log(np.maximum(expected / strata.stays[draws.closed], 1e-300))).sum())
-    return Reading(
-        context_vector=narrow,
-        reading_error=max(factor * float(np.sqrt(variance)) / float(np.linalg.norm(context)), _ROUNDING),
-        storing_error=storing_error(masses, own, shares, along, context),
-        rows=rows[order],
-        weights=own[order],
-        shares=shares[order],
-        opened_share=min(1.0, float(own[once].sum())),
-        effective_stays=float(np.exp(max(0.0, entropy))),
-        log_mass=heaviest + float(np.log(total)),
-        touched=len(rows) + compared,
-    )
+    return replace(estimate, distance=factor * math.sqrt(variance))
 
 
 def _variance(

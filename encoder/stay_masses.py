@@ -31,6 +31,9 @@ of m is what is estimated."""
 
 _LARGEST_EXPONENT = 30.0
 
+_LARGEST_SURPRISE = 20.0
+"""Logarithm of a squared error, at most: some tell badly how far the worst may be off."""
+
 
 @dataclass(frozen=True, slots=True)
 class StayMasses:
@@ -81,29 +84,33 @@ class StayMasses:
         away: Floats = np.maximum(squares, 0.0)
         return away
 
-    def relative_variances(self, context: Floats, along_context: NDArray[np.float32]) -> Floats:
-        """Estimate how far what each stay adds to a context vector may be off, squared and for a weight of 1: [N].
+    def doubts(self, weights: Floats, context: Floats, along_context: NDArray[np.float32], surprises: Floats) -> Floats:
+        """Estimate how far each stay may put a context vector off, as it stands by its mean; an L2 distance: [N].
 
         Args:
+            weights: of each, as shares of the whole: [N].
             context: c, [D].
             along_context: mu.c: [N].
+            surprises: logarithms by which the masses of other stays were off.
         """
-        most = np.minimum(np.expm1(np.minimum(self.variances, _LARGEST_EXPONENT)), _MASS_MAY_BE_OFF)
-        away = self.square_distances(context, along_context)
-        relative = (most * away + self.spreads() * (1.0 + most)) / np.minimum(self.frames, _INDEPENDENT)
-        return np.where(self.frames > 1, relative, 0.0)
+        most = mass_errors(self.variances, surprises)
+        shares = weights * np.sqrt(most)
+        shares /= 1.0 + shares  # a stay cannot weigh more than all
+        squares = shares**2 * self.square_distances(context, along_context)
+        squares += weights**2 * self.spreads() * (1.0 + np.minimum(most, _MASS_MAY_BE_OFF))
+        return np.where(self.frames > 1, np.sqrt(squares / np.minimum(self.frames, _INDEPENDENT)), 0.0)
 
     def spreads(self) -> Floats:
         """Give s = 1 - |mu|^2: [N]."""
         return np.maximum(0.0, 1.0 - self.lengths)
 
-    def chosen(self, places: NDArray[np.int64]) -> "StayMasses":
+    def chosen(self, places: NDArray[np.int64] | slice) -> "StayMasses":
         """Take some of them."""
         return StayMasses(
             self.logs[places], self.frames[places], self.along[places], self.lengths[places], self.variances[places]
         )
 
-    def scattered(self, factor: float, frames: NDArray[np.int64]) -> "StayMasses":
+    def scattered(self, factor: float, frames: NDArray[np.int64] | Floats) -> "StayMasses":
         """Weigh them again with variances so many times as large."""
         variances = self.variances * factor
         logs = np.log(self.frames) + self.along + growth_of(variances, frames)
@@ -152,7 +159,23 @@ def variance_along(query: NDArray[np.float32], along: Floats, lengths: Floats) -
     return np.maximum(0.0, 1.0 - lengths) * across / _DIRECTIONS
 
 
-def growth_of(variances: Floats, frames: NDArray[np.int64]) -> Floats:
+def mass_errors(variances: Floats, surprises: Floats | None = None) -> Floats:
+    """Give the squared error of masses, as a share of each, that are off by exp of something with a variance.
+
+    Args:
+        variances: v, [N].
+        surprises: logarithms by which other masses were off: if by more than is thought possible, so may these be, as
+            normal logarithms have it.
+    """
+    most = _MASS_MAY_BE_OFF
+    if surprises is not None and len(surprises):
+        exponent = 2.0 * (float(surprises.mean()) + float(surprises.var()))
+        most = max(most, float(np.expm1(min(exponent, _LARGEST_SURPRISE))))
+    errors: Floats = np.minimum(np.expm1(np.minimum(variances, _LARGEST_EXPONENT)), most)
+    return errors
+
+
+def growth_of(variances: Floats, frames: NDArray[np.int64] | Floats) -> Floats:
     """Give log of the mean of exp over m draws with a variance v around 0: v/2, at most what m draws can hold: [N]."""
     most = np.log(frames)
     return np.where(variances <= 2 * most, variances / 2, np.sqrt(2 * variances * most) - most)

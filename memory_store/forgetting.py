@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from memory_store.change import Change, move_exemplar, remove_exemplar, settle_stays, sightings_where, unit
 from memory_store.coverage import angle_between
 from memory_store.examples import forget_examples
+from memory_store.frame_embeddings import forget_frame_embeddings, forget_frame_embeddings_between
 from memory_store.group import LONGEST_SIGHTING_FRAMES
 from memory_store.reading import earliest_start
 from memory_store.records import Embedding, ForgottenCounts, FrameKind, Sighting
@@ -141,6 +142,7 @@ class Forgetting:
         connection.executemany(
             "DELETE FROM frames WHERE session_id = ? AND seq = ?", [(sighting.session_id, seq) for seq in seqs]
         )
+        forget_frame_embeddings(connection, sighting.session_id, seqs)
         connection.execute(
             "UPDATE sessions SET forgotten_frames = forgotten_frames + ? WHERE id = ?",
             (len(seqs), sighting.session_id),
@@ -219,6 +221,7 @@ class Forgetting:
             "DELETE FROM frames WHERE session_id = ? AND seq BETWEEN ? AND ? AND kind != ?",
             (sighting.session_id, sighting.first_seq, sighting.last_seq, FrameKind.REJECTED),
         )
+        forget_frame_embeddings_between(connection, sighting.session_id, sighting.first_seq, sighting.last_seq)
         connection.execute(
             "UPDATE sessions SET forgotten_frames = forgotten_frames + ? WHERE id = ?",
             (sighting.frames, sighting.session_id),

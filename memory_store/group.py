@@ -13,6 +13,7 @@ from memory_store.budget import Control
 from memory_store.errors import SequenceGap
 from memory_store.examples import Bands, Example
 from memory_store.forest import BLOCK_SIZE, Stay
+from memory_store.frame_embeddings import is_copy, rounded_blob, rounded_from
 from memory_store.group_rows import FrameRow, NewExemplar, SessionTotals, WithheldRow
 from memory_store.hints import Keep
 from memory_store.keeping import Keeping
@@ -160,7 +161,8 @@ class Group:
                 self.withheld.append(WithheldRow(session.id, frame.seq, stream.id, capture_us, policy.revision, reason))
                 totals.withheld_frames += 1
                 kind = FrameKind.WITHHELD
-        row = FrameRow(session.id, frame.seq, kind, repaired, pts_us, capture_us, outcome.novelty, by_hint)
+        rounded = None if kind is FrameKind.WITHHELD else _to_record(session, frame.embedding)
+        row = FrameRow(session.id, frame.seq, kind, repaired, pts_us, capture_us, outcome.novelty, by_hint, rounded)
         self.frames.append(row)
         self._keep_to_budget(stream, keeping, policy, capture_us, kept=kind is FrameKind.NOVEL)
         return Verdict(frame.seq, outcome, policy.revision, capture_us, repaired)
@@ -274,6 +276,7 @@ class Group:
                 labels=frame.hint.labels,
             )
             self.next_ids.sighting += 1
+            session.on_record = None
             self.streams[session.stream_id].sightings += 1
         stream = self.streams[session.stream_id]
         stream.longest_us = max(stream.longest_us, sighting.end_us - sighting.start_us)
@@ -297,6 +300,16 @@ class Group:
 def _seen_lately(sighting: Sighting, keeping: Keeping, capture_us: int) -> bool:
     """Tell whether a session's own sighting is among what a frame is compared with."""
     return keeping.horizon_us is None or sighting.end_us >= capture_us - keeping.horizon_us
+
+
+def _to_record(session: SessionState, embedding: Embedding) -> bytes | None:
+    """Round the embedding of a counted frame; None if it is a copy of what is on record of its sighting."""
+    blob = rounded_blob(embedding)
+    [rounded], _ = rounded_from([blob])
+    if is_copy(rounded, session.on_record):
+        return None
+    session.on_record = rounded
+    return blob
 
 
 def _gap(session: SessionState, last: Sighting, capture_us: int) -> bool:

@@ -42,6 +42,8 @@ class FrameRow:
     capture_us: int | None = None
     novelty: float | None = None
     by_hint: bool = False
+    embedding: bytes | None = None
+    """As `memory_store.frame_embeddings` rounds it; None for what is a copy, or is not counted."""
 
 
 @dataclass(slots=True)

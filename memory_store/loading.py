@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from memory_store.facts import Contents
 from memory_store.forest import BLOCK_SIZE, Stay, StaySum
+from memory_store.frame_embeddings import last_frame_embedding
 from memory_store.keeping import Keeping
 from memory_store.policies import PolicyRecord
 from memory_store.records import Clock, FrameKind, Retention
@@ -224,6 +225,7 @@ def refresh(connection: sqlite3.Connection, session: SessionState) -> None:
         )
         if last_seq + 1 + after != session.next_seq:
             session.sighting = None
+    session.on_record = None if session.sighting is None else last_frame_embedding(connection, session.sighting)
 
 
 def contents_of(connection: sqlite3.Connection, stream_id: int | None) -> Contents:

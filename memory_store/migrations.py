@@ -274,9 +274,18 @@ CREATE TABLE served (
 ) STRICT;
 """
 
+_FIFTH = """
+-- What counted frames looked like; see memory_store.frame_embeddings. id: session and number in one.
+CREATE TABLE frame_embeddings (
+    id INTEGER PRIMARY KEY,
+    embedding BLOB NOT NULL,
+    checksum INTEGER NOT NULL
+) STRICT;
+"""
+
 _INCREMENTAL = 2
 
-STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 """Step i leads from schema version i to i + 1."""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from memory_store.errors import ExemplarNotFound, MemoryStoreError, MomentNotFound
 from memory_store.examples import Example, example_from
 from memory_store.facts import Exemplar, ExemplarFacts, Served, ShownSighting
+from memory_store.frame_embeddings import FramesInside, frames_inside, frames_of_stay
 from memory_store.journal import reading_errors
 from memory_store.records import (
     Clock,
@@ -88,6 +89,20 @@ class Reading:
         )
         with reading_errors(self._path):
             return [sighting_from(row) for row in rows]
+
+    def frames_of_stays(self, stays: Sequence[tuple[int, int]], dimension: int, scope: Scope) -> FramesInside:
+        """Read what is on record of the frames of some stays that lie within a scope.
+
+        Args:
+            stays: exemplar and stay of each.
+            dimension: of embeddings.
+            scope: its streams are those of the stays.
+        """
+        where, values = ("TRUE", ()) if scope.labels is None else _labelled(scope)
+        sql = frames_of_stay(where)
+        found = [self._rows(sql, (*stay, *values)) for stay in stays]
+        with reading_errors(self._path):
+            return frames_inside(found, dimension, scope)
 
     def labelled_stays(self, scope: Scope) -> list[tuple[int, ...]]:
         """Add up the sightings that carry one of a scope's labels and overlap it, by their stays.

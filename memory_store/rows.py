@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from memory_store.examples import write_examples
+from memory_store.frame_embeddings import write_frame_embeddings
 from memory_store.group import Group
 from memory_store.policies import PolicyRecord
 from memory_store.records import Policy, Sighting
@@ -50,6 +51,9 @@ def write_group(connection: sqlite3.Connection, group: Group) -> None:
             (f.session_id, f.seq, f.kind, f.pts_repaired, f.pts_us, f.capture_us, f.novelty, f.by_hint)
             for f in group.frames
         ],
+    )
+    write_frame_embeddings(
+        connection, [(f.session_id, f.seq, f.embedding) for f in group.frames if f.embedding is not None]
     )
     connection.executemany(
         "INSERT INTO withheld VALUES (?, ?, ?, ?, ?, ?)",

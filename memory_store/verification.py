@@ -16,6 +16,7 @@ import numpy as np
 from memory_store.coverage import angle_of
 from memory_store.errors import MemoryNotFound, MemoryStoreError, StoreUnavailable
 from memory_store.forest import BLOCK_SIZE
+from memory_store.frame_embeddings import SEQS
 from memory_store.inspection import reading_alone
 from memory_store.journal import reading_errors
 from memory_store.migrations import STEPS
@@ -162,6 +163,7 @@ def _whole_vectors(connection: sqlite3.Connection) -> Iterator[str]:
             yield f"embedding of exemplar {exemplar_id}: expected {dimension} numbers of length 1, got {length}"
     for kind, number, blob, checksum in connection.execute(
         "SELECT 'mean of sighting', id, mean, checksum FROM sightings"
+        " UNION ALL SELECT 'embedding of frame', id, embedding, checksum FROM frame_embeddings"
         " UNION ALL SELECT 'thumbnail of exemplar', exemplar_id, jpeg, checksum FROM thumbnails"
         " UNION ALL SELECT 'picture of example', id, jpeg, checksum FROM examples"
     ):
@@ -263,6 +265,32 @@ def _covered(connection: sqlite3.Connection) -> Iterator[str]:
             yield f"sighting {sighting}: its {frames} frames are {average} away on average, at most {largest} is said"
 
 
+def _frames_are_like_their_exemplars(connection: sqlite3.Connection) -> Iterator[str]:
+    """What is on record of each frame is as near to its exemplar as its sighting says, but for rounding."""
+    rows = connection.execute(
+        "SELECT e.id, e.embedding, f.kind, g.id, g.largest_novelty, x.embedding FROM frame_embeddings e"
+        f" LEFT JOIN frames f ON f.session_id = e.id / {SEQS} AND f.seq = e.id % {SEQS} AND f.{_COUNTED}"
+        " LEFT JOIN sightings g ON g.id = (SELECT id FROM sightings WHERE session_id = f.session_id"
+        " AND first_seq <= f.seq ORDER BY first_seq DESC LIMIT 1)"
+        " LEFT JOIN exemplars x ON x.id = g.exemplar_id"
+    )
+    for number, blob, kind, sighting, largest, exemplar_blob in rows:
+        session, seq = divmod(number, SEQS)
+        if kind is None or exemplar_blob is None:
+            yield f"frame {seq} of session {session}: is on record, and not counted"
+            continue
+        exemplar = np.frombuffer(exemplar_blob, "<f2").astype(np.float64)
+        values, step = np.frombuffer(blob[:-4], np.int8), float(np.frombuffer(blob[-4:], "<f4")[0])
+        if len(values) != len(exemplar):
+            yield f"frame {seq} of session {session}: expected {len(exemplar)} numbers, got {len(values)}"
+            continue
+        frame = step * values.astype(np.float64)
+        rounding = math.asin(min(1.0, step / 2 * math.sqrt(len(values)) / max(float(np.linalg.norm(frame)), 1e-9)))
+        novelty = 1 - float(frame @ exemplar) / max(float(np.linalg.norm(frame) * np.linalg.norm(exemplar)), 1e-9)
+        if angle_of(max(0.0, novelty)) > angle_of(largest) + rounding + _TOLERANCE:
+            yield f"frame {seq} of session {session}: {novelty} from its exemplar, sighting {sighting} says {largest}"
+
+
 def _thresholds_in_force(connection: sqlite3.Connection) -> Callable[[int, int], set[float | None]]:
     """Tell the threshold in force for a stream by the record of a revision; none if there is no such record."""
     records: dict[int | None, list[tuple[int, float | None]]] = {}
@@ -362,6 +390,7 @@ _CHECKS: dict[str, Callable[[sqlite3.Connection], Iterator[str]]] = {
     "sightings say what their frames say": _sightings_say_what_frames_say,
     "labels find their sightings": _labels_find_sightings,
     "every frame is covered": _covered,
+    "frames on record are like their exemplars": _frames_are_like_their_exemplars,
     "sightings close when the policy changes": _policies_close_sightings,
     "exemplars stand for frames": _exemplars_stand_for_frames,
     "blocks are in order": _blocks_are_in_order,

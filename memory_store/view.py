@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from memory_store.blocks import Blocks
 from memory_store.forest import BLOCK_SIZE, Leaves, Snapshot, StayFacts
+from memory_store.frame_embeddings import FramesInside
 from memory_store.reading import Reading
 from memory_store.records import Embedding, Sighting
 from memory_store.scope import Scope
@@ -23,6 +24,9 @@ Rows = NDArray[np.int64]
 
 Named = Callable[[NDArray[np.float32], NDArray[np.int64], int], NDArray[np.int64]]
 """Names the exemplars in some lists of the index whose codes are most like a query, nearest first: so many, at most."""
+
+InsideOf = Callable[[Sequence[tuple[int, int]]], FramesInside]
+"""Reads what is on record of the frames inside stays that count, each given by its exemplar and its number."""
 
 _LISTS_SHARE = 0.25
 """Of all stays: if a scope holds fewer, too much of what is drawn from lists would not count."""
@@ -122,6 +126,9 @@ class View:
     lists: ListStrata | None
     """All but the latest closed stays by what they show, whether they are within the scope or not; None: not known."""
 
+    inside_of: InsideOf
+    """Reads frames."""
+
     named: Named | None = None
     """Names exemplars by their codes; None: the index has none."""
 
@@ -220,6 +227,12 @@ class View:
         """Read stays by their rows in ascending order: means float32 [R, D], frames int64 [R]."""
         return self.snapshot.read(rows)
 
+    def inside(self, rows: Rows) -> FramesInside:
+        """Read what is on record of the frames inside some stays that count."""
+        facts = self.facts(rows)
+        ids = (facts.column("exemplar_id").tolist(), facts.column("stay_id").tolist())
+        return self.inside_of(list(zip(*ids, strict=True)))
+
     def whole(self) -> Iterator[tuple[Rows, NDArray[np.float32], NDArray[np.int64]]]:
         """Read all stays, a piece at a time: rows, means float32 [R, D], frames int64 [R]."""
         last = len(self.snapshot.means) - 1
@@ -307,12 +320,16 @@ def view_of(
     """
     blocks = snapshot.blocks
     last = len(snapshot.means) - 1
+
+    def inside_of(stays: Sequence[tuple[int, int]]) -> FramesInside:
+        return reading.frames_of_stays(stays, blocks.means.shape[1], scope)
+
     if scope.labels is not None:
-        return _labelled_view(snapshot, scope, reading, stored)
+        return _labelled_view(snapshot, scope, reading, stored, inside_of)
     opened = last * snapshot.piece_rows + np.arange(len(snapshot.tables[last]))
     if scope.is_everything:
         there = blocks.column("stays") > 0
-        return View(snapshot, scope, blocks if there.all() else blocks.chosen(there), opened, lists, named)
+        return View(snapshot, scope, blocks if there.all() else blocks.chosen(there), opened, lists, inside_of, named)
     overlaps, inside = _overlapping(blocks, scope), _inside(blocks, scope)
     looked_at = np.concatenate([blocks.chosen(overlaps & ~inside).rows(), opened])
     facts = snapshot.facts_of(looked_at)
@@ -323,7 +340,7 @@ def view_of(
         snapshot = snapshot.with_stays([stay for stay, _ in cut], [mean for _, mean in cut])
         first = last * snapshot.piece_rows + len(opened)
         whole = np.concatenate([whole, first + np.arange(len(cut))])
-    return View(snapshot, scope, blocks.chosen(inside), whole, lists, named)
+    return View(snapshot, scope, blocks.chosen(inside), whole, lists, inside_of, named)
 
 
 def _overlapping(facts: StayFacts | Blocks, scope: Scope) -> NDArray[np.bool_]:
@@ -358,7 +375,13 @@ class _Part:
     last_us: int
 
 
-def _labelled_view(snapshot: Snapshot, scope: Scope, reading: Reading, stored: Callable[[int], Embedding]) -> View:
+def _labelled_view(
+    snapshot: Snapshot,
+    scope: Scope,
+    reading: Reading,
+    stored: Callable[[int], Embedding],
+    inside_of: InsideOf,
+) -> View:
     """Take what carries one of a scope's labels: whole stays as they are, of others what their sightings leave."""
     found = np.array(reading.labelled_stays(scope), np.int64).reshape(-1, 8)
     rows, facts = snapshot.find(found[:, 0])
@@ -376,7 +399,7 @@ def _labelled_view(snapshot: Snapshot, scope: Scope, reading: Reading, stored: C
     if cut:
         snapshot = snapshot.with_stays([stay for stay, _ in cut], [mean for _, mean in cut])
     none = snapshot.blocks.chosen(np.zeros(len(snapshot.blocks.column("stays")), np.bool_))
-    return View(snapshot, scope, none, np.concatenate([rows[whole], first + np.arange(len(cut))]), None)
+    return View(snapshot, scope, none, np.concatenate([rows[whole], first + np.arange(len(cut))]), None, inside_of)
 
 
 def _left(

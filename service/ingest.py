@@ -248,9 +248,12 @@ class IngestSession:
 
 
 def _context_of(memory: Memory, manner: Manner, embedding: Embedding) -> Embedding | None:
-    """Attend to what is on disk: whatever was captured or sent after the frame is not there yet."""
+    """Attend to what is on disk: whatever was captured or sent after the frame is not there yet.
+
+    By the means of stays alone: a look at frames would take longer than all else that is done for a frame.
+    """
     view = memory.view(Scope())
-    return manner.read(embedding, view, Effort()).context_vector if view.stay_count else None
+    return manner.read(embedding, view, Effort(frames=0)).context_vector if view.stay_count else None
 
 
 def _succeeded(task: asyncio.Task[TimedVerdict]) -> bool:

@@ -29,6 +29,7 @@ def audit(memory: Memory, ledger: Ledger, block_size: int = BLOCK_SIZE) -> None:
     _check_exemplars(memory, ledger, sightings)
     _check_stays(memory, ledger, sightings, block_size)
     _check_counts(memory, ledger, sightings)
+    _check_frame_embeddings(ledger, sightings)
     _check_file(ledger)
 
 
@@ -196,6 +197,22 @@ def _check_counts(memory: Memory, ledger: Ledger, sightings: Sequence[Row]) -> N
         left = ledger.number("SELECT coalesce(sum(frames), 0) FROM sightings WHERE session_id = ?", session)
         assert next_seq == left + sum(key[0] == session for key in ledger.rejected) + forgotten
         assert forgotten == len(counted & ledger.forgotten)
+
+
+def _check_frame_embeddings(ledger: Ledger, sightings: Sequence[Row]) -> None:
+    """What is on record of frames is that of frames that are left, as they were sent, and of their copies."""
+    on_record = {}
+    for number, blob in ledger.rows("SELECT id, embedding FROM frame_embeddings"):
+        key = divmod(number, 2**36)
+        values, [step] = np.frombuffer(blob[:-4], np.int8), np.frombuffer(blob[-4:], "<f4")
+        on_record[key] = step * values.astype(np.float64)
+        assert np.abs(on_record[key] - ledger.left()[key].embedding).max() <= 0.5001 * step
+    for one in sightings:
+        last = None
+        for key in sorted(key for key in ledger.left() if one.has(key)):
+            last = on_record.get(key, last)
+            if last is not None:
+                assert cosine_distance(ledger.left()[key].embedding, last) <= 3e-4 + 2 / 127**2
 
 
 def _check_file(ledger: Ledger) -> None:

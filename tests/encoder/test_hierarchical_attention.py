@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from encoder.hierarchical_attention import attend
 from encoder.memory_view import Numbers, Strata, Vector
 from encoder.reading import BLIND_STAYS, DEFAULT_STAYS, LEAST_STAYS, Effort, Reading
+from inside import HandMadeInside
 
 TEMPERATURES = [0.0, 1.0, 10.0, 50.0, 100.0]
 DIRECTIONS = 32
@@ -60,6 +61,10 @@ class Stays:
 
     def read(self, rows: Numbers) -> tuple[Vector, Numbers]:
         raise AssertionError(f"expected all stays to be read, got {rows}")
+
+    def inside(self, rows: Numbers) -> HandMadeInside:
+        assert len(np.unique(rows)) == len(rows)
+        return HandMadeInside.nothing(self.means[0].shape[1])
 
     def whole(self) -> Iterator[tuple[Numbers, Vector, Numbers]]:
         begin = 0
@@ -266,10 +271,12 @@ def test_more_is_opened_where_nothing_names_the_needles(opened: int, *, finds_ne
 
 
 def test_what_is_asked_for_must_make_sense() -> None:
-    assert (Effort().stays, Effort().reading_error, Effort().exact) == (None, None, False)
+    assert Effort() == Effort(stays=None, reading_error=None, exact=False, frames=None)
     assert Effort(LEAST_STAYS, 1.0).reading_error == 1
     with pytest.raises(ValueError, match="expected at least 1000 stays, got 999"):
         Effort(stays=999)
+    with pytest.raises(ValueError, match="expected at least 0 frames, got -1"):
+        Effort(frames=-1)
     for error in (0.0, -0.1, 1.1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=r"expected an error in \(0, 1\], got"):
             Effort(reading_error=error)

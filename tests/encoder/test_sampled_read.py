@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from encoder.hierarchical_attention import attend
 from encoder.memory_view import Floats, Numbers, Vector
 from encoder.reading import Effort, Reading
-from encoder.sampled_read import sampled
+from encoder.sampled_read import LEAST_STATED, sampled
+from inside import HandMadeInside
 
 STAYS, CLUSTERS, WIDTH = 30_000, 300, 24
 OPENED = 3000
@@ -84,6 +85,10 @@ class HandMade:
         self.read_rows.extend(rows.tolist())
         return self.means[rows], self.frames[rows]
 
+    def inside(self, rows: Numbers) -> HandMadeInside:
+        assert len(np.unique(rows)) == len(rows)
+        return HandMadeInside.nothing(WIDTH)
+
     def whole(self) -> Iterator[tuple[Numbers, Vector, Numbers]]:
         for rows in np.array_split(np.flatnonzero(self.counts), 3):
             yield rows, self.means[rows], self.frames[rows]
@@ -137,7 +142,7 @@ def _query(chance: np.random.Generator, inverse_temperature: float, towards: NDA
 
 
 def _read(query: Vector, view: HandMade, seed: int, stays: int = OPENED) -> Reading:
-    return sampled(query, view, stays, np.random.default_rng(seed))
+    return sampled(query, view, stays, np.random.default_rng(seed)).told(LEAST_STATED)
 
 
 def _error(reading: Reading, exact: Reading) -> float:

@@ -205,7 +205,7 @@ def test_a_file_that_is_no_journal_is_refused_unchanged_and_can_be_deleted(
 def test_a_newer_schema_is_named(open_store: Callable[[], MemoryStore], file: Path) -> None:
     _newer_schema(file)
 
-    with pytest.raises(MemoryUnreadable, match="at most 4, got 99: written by a newer framekeep"):
+    with pytest.raises(MemoryUnreadable, match="at most 5, got 99: written by a newer framekeep"):
         open_store().get("m")
 
 

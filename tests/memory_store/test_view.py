@@ -355,8 +355,8 @@ def _errors(
     true, stated = [], []
     for number, subject in enumerate(some_scenes(60, 1)):
         query = subject * np.float32(inverse_temperature)
-        exact = attend(query, view, Effort(exact=True), 0)
-        reading = sampled(query, view, int(share * view.stay_count), np.random.default_rng(number))
+        exact = attend(query, view, Effort(exact=True, frames=0), 0)
+        reading = sampled(query, view, int(share * view.stay_count), np.random.default_rng(number)).told()
         away = np.linalg.norm(reading.context_vector - exact.context_vector)
         true.append(float(away / np.linalg.norm(exact.context_vector)))
         stated.append(reading.reading_error)
@@ -394,10 +394,10 @@ def test_where_groups_are_blocks_of_time_needles_are_what_makes_attention_sharp(
 def test_on_average_attention_over_a_part_finds_the_mass_of_the_whole(sent: Sent, scope: Scope, *, known: bool) -> None:
     view = sent.memory.view(scope) if known else _without_lists(sent.memory.view(scope))
     query = some_scenes(3, 9)[0] * np.float32(4)
-    exact = attend(query, view, Effort(exact=True), 0)
+    exact = attend(query, view, Effort(exact=True, frames=0), 0)
     stays = len(view.loose) + view.stay_count // 3  # so that some are left to draw
 
-    readings = [sampled(query, view, stays, np.random.default_rng(seed)) for seed in range(60)]
+    readings = [sampled(query, view, stays, np.random.default_rng(seed)).told() for seed in range(60)]
 
     masses = np.exp([reading.log_mass - exact.log_mass for reading in readings])
     sums = np.array([reading.context_vector for reading in readings]) * masses[:, None]

@@ -220,14 +220,54 @@ def an_example_of_other_bytes(journal: sqlite3.Connection) -> None:
     assert journal.execute("UPDATE examples SET jpeg = x'00' WHERE id = (SELECT max(id) FROM examples)").rowcount == 1
 
 
+def a_frame_on_record_that_looks_like_another(journal: sqlite3.Connection) -> None:
+    number, blob = journal.execute("SELECT id, embedding FROM frame_embeddings LIMIT 1").fetchone()
+    changed = (-np.frombuffer(blob[:-4], np.int8)).tobytes() + blob[-4:]
+    journal.execute(
+        "UPDATE frame_embeddings SET embedding = ?, checksum = ? WHERE id = ?", (changed, zlib.crc32(changed), number)
+    )
+
+
+def a_frame_on_record_that_was_not_counted(journal: sqlite3.Connection) -> None:
+    journal.execute(
+        "INSERT INTO frame_embeddings SELECT id + 1000000, embedding, checksum FROM frame_embeddings LIMIT 1"
+    )
+
+
+def a_frame_on_record_of_other_bytes(journal: sqlite3.Connection) -> None:
+    journal.execute(
+        "UPDATE frame_embeddings SET checksum = checksum - 1 WHERE id = (SELECT max(id) FROM frame_embeddings)"
+    )
+
+
 @pytest.mark.parametrize(
     ("tamper", "expected"),
     [
-        (a_frame_less, {"every frame is accounted for", "sightings say what their frames say"}),
+        (a_frame_on_record_that_looks_like_another, {"frames on record are like their exemplars"}),
+        (a_frame_on_record_that_was_not_counted, {"frames on record are like their exemplars"}),
+        (a_frame_on_record_of_other_bytes, {"vectors and thumbnails are what was written"}),
+        (
+            a_frame_less,
+            {
+                "every frame is accounted for",
+                "sightings say what their frames say",
+                "frames on record are like their exemplars",
+            },
+        ),
         (a_sighting_of_one_frame_more, {"every frame is accounted for", "sightings say what their frames say"}),
         (a_frame_beyond_the_threshold, {"sightings say what their frames say", "every frame is covered"}),
-        (a_flipped_bit, {"vectors and thumbnails are what was written", "every frame is covered"}),
-        (a_flipped_bit_with_its_checksum, {"every frame is covered"}),
+        (
+            a_flipped_bit,
+            {
+                "vectors and thumbnails are what was written",
+                "every frame is covered",
+                "frames on record are like their exemplars",
+            },
+        ),
+        (
+            a_flipped_bit_with_its_checksum,
+            {"every frame is covered", "frames on record are like their exemplars"},
+        ),
         (a_stay_less, {"the file is whole"}),
         (another_policy, {"every frame is covered"}),
         (a_thumbnail_less, {"exemplars stand for frames"}),
