@@ -65,7 +65,10 @@ def _effort_from(request: pb.QueryRequest) -> Effort:
     error = request.max_reading_error if request.HasField("max_reading_error") else None
     if error is not None and not 0 < error <= 1:
         raise InvalidField("max_reading_error", f"expected a share in (0, 1], got {error}")
-    return Effort(stays, error, request.exact)
+    frames = request.max_frames if request.HasField("max_frames") else None
+    if frames is not None and frames < 0:
+        raise InvalidField("max_frames", f"expected at least 0, got {frames}")
+    return Effort(stays, error, request.exact, frames)
 
 
 def subject_from(request: pb.QueryRequest | pb.SendFeedbackRequest, memory: str, max_pixels: int) -> Subject:

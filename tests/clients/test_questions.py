@@ -26,12 +26,15 @@ def test_a_question_says_how_well_it_is_to_be_answered() -> None:
         exact=True,
         max_reading_error=0.01,
         max_stays=50_000,
+        max_frames=0,
         attention_version="latest",
         explain=True,
     )
 
     assert question.exact
     assert (question.max_reading_error, question.max_stays) == (0.01, 50_000)
+    assert (question.HasField("max_frames"), question.max_frames) == (True, 0)
+    assert not question_from("lobby", exemplar=7).HasField("max_frames")
     assert (question.attention_version, question.explain) == ("latest", True)
 
 

@@ -36,6 +36,7 @@ class Asking(Tuning):
         exact: bool = False,
         max_reading_error: float | None = None,
         max_stays: int | None = None,
+        max_frames: int | None = None,
         attention_version: str | None = None,
         explain: bool = False,
     ) -> Answer:
@@ -57,11 +58,14 @@ class Asking(Tuning):
             inverse_temperature: how sharply attention prefers the similar, in [0, 10000]; None: 20.
             top: how many matches, exemplars by weight, and blocks a level to return; 1 to 1,000.
             thumbnails: return the thumbnails of the matches too.
-            exact: open every stay, however long it takes: reading adds no error then.
+            exact: open every stay and look at all frames that matter, however long it takes: reading adds no error
+                then.
             max_reading_error: read on, however long it takes, until the error of reading is estimated to be at most
                 this, as a share of the context vector's length, in (0, 1]; None: open about `max_stays`.
             max_stays: stays to open, about, at least 1,000; None: 4,500, or 13,500 within narrow
                 scopes. Up to twice as many are all opened.
+            max_frames: frames to look at, at most, where the means of their stays would be too coarse an answer; None:
+                1,024, or with `exact` all that matter.
             attention_version: `latest`, or a version from `fit`; None: plain attention.
             explain: return the way from the top of the hierarchy down to the stays too.
 
@@ -99,6 +103,7 @@ class Asking(Tuning):
             exact=exact,
             max_reading_error=max_reading_error,
             max_stays=max_stays,
+            max_frames=max_frames,
             attention_version=attention_version,
             explain=explain,
         )

@@ -72,6 +72,7 @@ def question_from(
     exact: bool = False,
     max_reading_error: float | None = None,
     max_stays: int | None = None,
+    max_frames: int | None = None,
     attention_version: str | None = None,
     explain: bool = False,
 ) -> pb.QueryRequest:
@@ -97,6 +98,7 @@ def question_from(
         exact=exact,
         max_reading_error=max_reading_error,
         max_stays=max_stays or 0,
+        max_frames=max_frames,
         attention_version=attention_version or "",
         explain=explain,
         labels=labels_of_form(labels),

@@ -244,6 +244,7 @@ class Calls:
         exact: bool = False,
         max_reading_error: float | None = None,
         max_stays: int | None = None,
+        max_frames: int | None = None,
         attention_version: str | None = None,
         explain: bool = False,
     ) -> Answer:
@@ -266,6 +267,7 @@ class Calls:
                 exact=exact,
                 max_reading_error=max_reading_error,
                 max_stays=max_stays,
+                max_frames=max_frames,
                 attention_version=attention_version,
                 explain=explain,
             )

@@ -2070,6 +2070,7 @@ class QueryRequest(_message.Message):
     ATTENTION_VERSION_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    MAX_FRAMES_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
     """`memories/{memory}`"""
     exemplar: _builtins.str
@@ -2083,7 +2084,9 @@ class QueryRequest(_message.Message):
     include_thumbnails: _builtins.bool
     """Return the thumbnails of the matches too."""
     exact: _builtins.bool
-    """Open every stay, however long it takes: reading adds no error then, and the next two fields do not matter."""
+    """Open every stay, and look at all frames that matter, however long it takes: reading adds no error then, and the
+    next two fields do not matter.
+    """
     max_reading_error: _builtins.float
     """Read on until the error of reading (`ContextError.reading`) is estimated to be at most this, as a share of the
     context vector's length; in (0, 1]. Unset: open about `max_stays`. Everything is opened if need be.
@@ -2099,6 +2102,10 @@ class QueryRequest(_message.Message):
     """
     explain: _builtins.bool
     """Return the way from the top of the hierarchy down to the exemplars too (`Attention.explanation`)."""
+    max_frames: _builtins.int
+    """Frames to look at, at most, where the means of their stays would be too coarse an answer; at least 0. Unset: 1,024,
+    which takes some milliseconds, or with `exact` all that matter.
+    """
     @_builtins.property
     def picture(self) -> Global___Picture:
         """What this picture shows."""
@@ -2147,19 +2154,24 @@ class QueryRequest(_message.Message):
         attention_version: _builtins.str = ...,
         explain: _builtins.bool = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
+        max_frames: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "_max_reading_error", b"_max_reading_error", "as_of", b"as_of", "embedding", b"embedding", "exemplar", b"exemplar", "inverse_temperature", b"inverse_temperature", "max_reading_error", b"max_reading_error", "moment", b"moment", "picture", b"picture", "subject", b"subject", "time_range", b"time_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "_max_frames", b"_max_frames", "_max_reading_error", b"_max_reading_error", "as_of", b"as_of", "embedding", b"embedding", "exemplar", b"exemplar", "inverse_temperature", b"inverse_temperature", "max_frames", b"max_frames", "max_reading_error", b"max_reading_error", "moment", b"moment", "picture", b"picture", "subject", b"subject", "time_range", b"time_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "_max_reading_error", b"_max_reading_error", "as_of", b"as_of", "attention_version", b"attention_version", "embedding", b"embedding", "exact", b"exact", "exemplar", b"exemplar", "explain", b"explain", "include_thumbnails", b"include_thumbnails", "inverse_temperature", b"inverse_temperature", "labels", b"labels", "max_reading_error", b"max_reading_error", "max_stays", b"max_stays", "memory", b"memory", "moment", b"moment", "picture", b"picture", "streams", b"streams", "subject", b"subject", "time_range", b"time_range", "top", b"top"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature", "_max_frames", b"_max_frames", "_max_reading_error", b"_max_reading_error", "as_of", b"as_of", "attention_version", b"attention_version", "embedding", b"embedding", "exact", b"exact", "exemplar", b"exemplar", "explain", b"explain", "include_thumbnails", b"include_thumbnails", "inverse_temperature", b"inverse_temperature", "labels", b"labels", "max_frames", b"max_frames", "max_reading_error", b"max_reading_error", "max_stays", b"max_stays", "memory", b"memory", "moment", b"moment", "picture", b"picture", "streams", b"streams", "subject", b"subject", "time_range", b"time_range", "top", b"top"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__inverse_temperature: _TypeAlias = _typing.Literal["inverse_temperature"]  # noqa: Y015
     _WhichOneofArgType__inverse_temperature: _TypeAlias = _typing.Literal["_inverse_temperature", b"_inverse_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__max_frames: _TypeAlias = _typing.Literal["max_frames"]  # noqa: Y015
+    _WhichOneofArgType__max_frames: _TypeAlias = _typing.Literal["_max_frames", b"_max_frames"]  # noqa: Y015
     _WhichOneofReturnType__max_reading_error: _TypeAlias = _typing.Literal["max_reading_error"]  # noqa: Y015
     _WhichOneofArgType__max_reading_error: _TypeAlias = _typing.Literal["_max_reading_error", b"_max_reading_error"]  # noqa: Y015
     _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["picture", "embedding", "exemplar", "moment"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__inverse_temperature) -> _WhichOneofReturnType__inverse_temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_frames) -> _WhichOneofReturnType__max_frames | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_reading_error) -> _WhichOneofReturnType__max_reading_error | None: ...
     @_typing.overload
@@ -2376,7 +2388,9 @@ class Attention(_message.Message):
     opened_stay_count: _builtins.int
     """Stays that were opened."""
     vectors_read: _builtins.int
-    """Vectors that were read: stays and summaries; codes of the index, a sixteenth of one each by their bytes."""
+    """Vectors that were read: stays, summaries, and frames that were looked at; codes of the index, a sixteenth of one each
+    by their bytes.
+    """
     attention_version: _builtins.str
     """The version of attention that answered; empty: plain attention."""
     @_builtins.property
@@ -2439,7 +2453,7 @@ class ContextError(_message.Message):
     reading: _builtins.float
     """From not opening every stay; 0 if all were opened."""
     storing: _builtins.float
-    """From storing the mean of a stay's frames instead of each."""
+    """From taking the mean of a stay's frames for each of them, and from rounding those that were looked at."""
     confidence: _builtins.float
     """The share of queries for which each of the two holds."""
     def __init__(
