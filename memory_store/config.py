@@ -22,6 +22,10 @@ class MemoryStoreConfig:
     """Embeddings that each memory holds for curves over thresholds, in [1,024, 1,000,000]; each takes some 650
     bytes, in memory and on disk. With more frames than that, curves are estimates."""
 
+    record_frames: bool = True
+    """Put on record what each counted frame looked like, some 270 bytes on disk at D = 256; if not, answers stand by
+    the means of stays."""
+
     def __post_init__(self) -> None:
         """Check ranges.
 

@@ -40,13 +40,15 @@ def check_embedding(embedding: Embedding, dimension: int) -> None:
 class Gate:
     """Decides on groups of frames; changes nothing."""
 
-    def __init__(self, state: MemoryState, dimension: int) -> None:
+    def __init__(self, state: MemoryState, dimension: int, *, records_frames: bool) -> None:
         """Stand by.
 
         Args:
             state: what the memory holds.
             dimension: D.
+            records_frames: whether what frames look like goes on record.
         """
+        self._records_frames = records_frames
         self._state = state
         self._dimension = dimension
 
@@ -97,7 +99,12 @@ class Gate:
 
     def _group(self, arrivals: Sequence[Arrival]) -> Group:
         group = Group(
-            copy(self._state.next_ids), self._state.policies, now_us(), self._state.bytes_each, self._state.bands.copy()
+            copy(self._state.next_ids),
+            self._state.policies,
+            now_us(),
+            self._state.bytes_each,
+            self._state.bands.copy(),
+            self._records_frames,
         )
         for session_id in {arrival.session_id for arrival in arrivals}:
             session = copy(self._state.sessions[session_id])

@@ -62,6 +62,8 @@ class Group:
     """What an exemplar takes on disk."""
     bands: Bands = field(default_factory=Bands)
     """Which of the frames that are dropped are taken as examples."""
+    records_frames: bool = True
+    """What frames look like goes on record."""
     examples: list[Example] = field(default_factory=list)
     sessions: dict[int, SessionState] = field(default_factory=dict)
     streams: dict[int, StreamState] = field(default_factory=dict)
@@ -161,7 +163,8 @@ class Group:
                 self.withheld.append(WithheldRow(session.id, frame.seq, stream.id, capture_us, policy.revision, reason))
                 totals.withheld_frames += 1
                 kind = FrameKind.WITHHELD
-        rounded = None if kind is FrameKind.WITHHELD else _to_record(session, frame.embedding)
+        on_record = self.records_frames and kind is not FrameKind.WITHHELD
+        rounded = _to_record(session, frame.embedding) if on_record else None
         row = FrameRow(session.id, frame.seq, kind, repaired, pts_us, capture_us, outcome.novelty, by_hint, rounded)
         self.frames.append(row)
         self._keep_to_budget(stream, keeping, policy, capture_us, kept=kind is FrameKind.NOVEL)
@@ -253,6 +256,7 @@ class Group:
             and last.frames < LONGEST_SIGHTING_FRAMES
             and not last.cut
             and not last.moved_angle
+            and (self.records_frames or session.on_record is None)  # else what follows would count as copies
             and not _gap(session, last, capture_us)
         ):
             if last.id not in self.sightings:

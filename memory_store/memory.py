@@ -67,7 +67,7 @@ class Memory:
         Args:
             name: its name.
             path: its journal.
-            config: how many streams it takes, and what it holds for curves.
+            config: how many streams it takes, what it holds for curves, and whether frames go on record.
             workers: the threads that work for indexes.
 
         Raises:
@@ -94,7 +94,7 @@ class Memory:
         """What attention is taught by and what it learned."""
         identity = self.identity
         self._streams = Streams(path, self._journal, self._state, self._lock, self._check_usable, config.max_streams)
-        self._gate = Gate(self._state, identity.dimension)
+        self._gate = Gate(self._state, identity.dimension, records_frames=config.record_frames)
         self._tuning = Tuning(path, identity.uuid, identity.dimension, config.curve_frames, workers.aside)
         lost = self.reading.frames_of_exemplars(self._tuning.next_exemplar, config.curve_frames)
         if lost:

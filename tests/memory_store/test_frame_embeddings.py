@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from audit import audit
 from ledger import Ledger
+from memory_store.config import MemoryStoreConfig
 from memory_store.errors import MemoryUnreadable
 from memory_store.frame_embeddings import COPY_NOVELTY, rounded_blob, rounded_from
 from memory_store.hints import Hint
@@ -126,6 +127,29 @@ def test_frames_that_could_not_be_used_or_were_withheld_are_not_on_record(
 
     assert _on_record(ledger) == [0]
     assert _inside(memory, Scope())[0] == [3]
+
+
+def test_nothing_goes_on_record_if_that_is_not_wanted(
+    memory: Memory, ledger: Ledger, open_store: Callable[[], MemoryStore], folder: Path, facing: Facing, frames: Frames
+) -> None:
+    session = memory.open_session("door", "run-1", Clock.SESSION, 0)
+    sent = frames(session, [facing(degrees) for degrees in (0, 5, 5, 9)])
+    memory.remember(sent[:1])
+    open_store().close()
+    without = MemoryStore(folder, MemoryStoreConfig(record_frames=False))
+    other = without.get("m")
+    again = other.open_session("door", "run-1", Clock.SESSION, 0)
+    other.remember([replace(frame, session_id=again.id) for frame in sent[1:3]])
+
+    assert _on_record(ledger) == [0]
+    assert _inside(other, Scope())[0] == [1], "what is not on record counts as a copy of what is"
+
+    without.close()
+    third = open_store().get("m")
+    session = third.open_session("door", "run-1", Clock.SESSION, 0)
+    third.remember([replace(frame, session_id=session.id) for frame in sent[3:]])
+    assert _on_record(ledger) == [0, 3]
+    assert _inside(third, Scope())[0] == [1, 1]
 
 
 def test_only_frames_within_the_scope_count(

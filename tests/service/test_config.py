@@ -27,6 +27,7 @@ BAD = {
     '[server]\nlisten = "0.0.0.0:1"': "0.0.0.0 can be reached from other machines",
     '[server]\nmetrics = "9000"': "metrics: expected HOST:PORT",
     '[server]\nmetrics = "0.0.0.0:1"': "metrics: 0.0.0.0 can be reached from other machines",
+    "[memory]\nrecord_frames = 1": "[memory] record_frames: expected",
     "[memory]\ncurve_frames = 1000": "curve_frames: expected 1024 to 1000000, got 1000",
     '[server]\nlisten = "example.org:1"': "example.org can be reached from other machines",
     "[memory]\nnovelty_threshold = 0": "[memory] novelty_threshold: expected",
