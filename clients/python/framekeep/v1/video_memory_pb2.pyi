@@ -532,7 +532,9 @@ class Budget(_message.Message):
     exemplars_per_day: _builtins.float
     """Exemplars a day of capture time; above 0. Stretches of more than a minute without a frame do not count."""
     bytes_per_day: _builtins.float
-    """Bytes on disk a day of capture time; above 0. Counted as exemplars of the mean size of the memory's latest."""
+    """Bytes on disk a day of capture time; above 0. Counted as exemplars of the mean size of the memory's latest; what is
+    on record of every frame, kept or not, comes on top.
+    """
     min_threshold: _builtins.float
     """The threshold does not go below this, in (0, 2]; unset: 0.005."""
     max_threshold: _builtins.float
@@ -3014,7 +3016,9 @@ class EvaluateThresholdsResponse(_message.Message):
     lost. Those that became exemplars are made up for, the latest of them; what was lost of all streams counts in `error`.
     """
     bytes_per_exemplar: _builtins.float
-    """Bytes on disk that an exemplar costs with its thumbnail and sightings, by the memory's latest."""
+    """Bytes on disk that an exemplar costs with its thumbnail and sightings, by the memory's latest. What is on record of
+    every frame, some 320 bytes each, does not depend on the threshold.
+    """
     held_count: _builtins.int
     """Embeddings that are held for curves, of at most `held_limit`; once some had to be let go, curves are estimates."""
     held_limit: _builtins.int
