@@ -9,6 +9,7 @@ from benchmarks.crash_ledger import Erasure, Ledger
 from benchmarks.crash_link import CALL_S, Link
 from benchmarks.crash_scenes import FRAME_US, START_S
 from framekeep.v1 import video_memory_pb2 as pb
+from memory_store.frame_embeddings import rounded_blob
 
 _SOME_BYTES = 48
 """Bytes of what was removed that are looked for: fewer than a sector has, and more than agree by chance."""
@@ -116,7 +117,7 @@ def _end(link: Link, erasure: Erasure, traces_of_each: int | None = None) -> Non
 
 
 def _traces(link: Link, memory: str) -> dict[int, tuple[bytes, ...]]:
-    """By exemplar: its embedding and its thumbnail as they stand in a journal, and its embedding as in a mean."""
+    """By exemplar: its embedding and its thumbnail as they stand in a journal, its embedding as in a mean, rounded."""
     traces: dict[int, tuple[bytes, ...]] = {}
     request = pb.ListExemplarsRequest(
         parent=f"memories/{memory}", page_size=1000, include_thumbnails=True, include_embeddings=True
@@ -124,7 +125,8 @@ def _traces(link: Link, memory: str) -> dict[int, tuple[bytes, ...]]:
     for exemplar in link.stub.ListExemplars(request, timeout=CALL_S).exemplars:
         embedding = np.array(exemplar.embedding.values, np.float32)
         number = int(exemplar.name.rpartition("/")[2])
-        traces[number] = (embedding.astype("<f2").tobytes(), exemplar.thumbnail, embedding.astype("<f4").tobytes())
+        stored, as_mean = embedding.astype("<f2").tobytes(), embedding.astype("<f4").tobytes()
+        traces[number] = (stored, exemplar.thumbnail, as_mean, rounded_blob(embedding))
     if len(traces) >= 1000:
         raise ValueError(f"expected fewer than 1000 exemplars in {memory}: the rest is on another page")
     return traces

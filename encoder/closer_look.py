@@ -55,9 +55,10 @@ def looked_closer(view: MemoryView, estimate: Estimate, frames: int | None) -> E
         inside = view.inside(estimate.rows[chosen])
         if len(inside.of):
             looked = _looked_into(estimate, chosen, inside)
-            moved = float(np.linalg.norm(looked.context() - context))
+            after = looked.context()
+            moved = float(np.linalg.norm(after - context))
             thought = estimate.distance_of(np.where(np.isin(np.arange(len(doubts)), chosen), doubts, 0.0))
-            estimate = replace(looked, caution=estimate.caution * max(1.0, moved / thought))
+            estimate = replace(looked, caution=estimate.caution * max(1.0, moved / thought), known_context=after)
     return estimate
 
 

@@ -74,6 +74,9 @@ class Estimate:
     touched: int
     """Vectors and summaries that were read."""
 
+    known_context: Floats | None = None
+    """The context vector, float64 [D], if it was made already."""
+
     noise: tuple[float, float] = (0.0, 0.0)
     """L2 distances that come of what frames on record are off by: the sum of their squares, and their sum."""
 
@@ -88,6 +91,8 @@ class Estimate:
 
     def context(self) -> Floats:
         """Give the context vector: float64 [D]."""
+        if self.known_context is not None:
+            return self.known_context
         context = self.rest.copy()
         shares = np.where(self.by_mean, self.shares, 0.0)
         begin = 0
@@ -129,6 +134,7 @@ class Estimate:
         total = float(shares.sum()) + self.beyond
         return replace(
             self,
+            known_context=None,
             weights=weights / total,
             shares=shares / total,
             beyond=self.beyond / total,

@@ -294,7 +294,7 @@ def _estimated(
         distance=0.0,
         touched=len(own) + compared,
     )
-    narrow = estimate.context().astype(np.float32)
+    context = estimate.context()
     # Only so many of the draws tell something, and of few the variance is told badly.
     factor = _FACTORS[view.finds_needles]
     factor *= math.sqrt((1 + _FEW_DRAWS / max(1, len(drawn))) / view.counting_share)
@@ -303,14 +303,14 @@ def _estimated(
         strata,
         closed,
         expected,
-        closed.square_distances(narrow.astype(np.float64), products(strata.means, narrow)[draws.closed]),
+        closed.square_distances(context, products(strata.means, context.astype(np.float32))[draws.closed]),
         shares[drawn],
         masses.lengths[drawn],
         of[drawn],
         place,
         finds_needles=view.finds_needles,
     )
-    return replace(estimate, distance=factor * math.sqrt(variance))
+    return replace(estimate, distance=factor * math.sqrt(variance), known_context=context)
 
 
 def _variance(

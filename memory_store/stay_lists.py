@@ -54,11 +54,15 @@ class ListStrata:
     numbers: Ids
     """Which lists of the index these are: int64 [S]."""
 
-    exemplars: Ids
-    """Exemplars of the stays, ascending: int64 [N]."""
-
     by_exemplar: NDArray[np.int32]
-    """Rows of the stays in that order: int32 [N]."""
+    """Rows of the stays in the order of their exemplars' numbers: int32 [N]."""
+
+    first_exemplar: int
+    """The lowest of these numbers."""
+
+    of_exemplar: NDArray[np.int32]
+    """Where the stays of each number begin in that order, from the lowest on, with the end of the last: int32 [E + 1].
+    By place, since looking a number up among a million that are not at hand takes longer than reading its stays."""
 
     def rows_of(self, exemplar_ids: Ids, most: int) -> Ids:
         """Give the rows of all stays of some exemplars, as long as these are not too many.
@@ -68,7 +72,9 @@ class ListStrata:
             most: rows. Exemplars that have more than a share of that by themselves are left out: their stays are alike,
                 and a few tell of all.
         """
-        begins, ends = (np.searchsorted(self.exemplars, exemplar_ids, side=side) for side in ("left", "right"))
+        places = exemplar_ids - self.first_exemplar
+        places = places[(places >= 0) & (places < len(self.of_exemplar) - 1)]
+        begins, ends = (self.of_exemplar[places + edge].astype(np.int64) for edge in (0, 1))
         few = ends - begins <= most // _FREQUENT_SHARE
         few &= np.cumsum(np.where(few, ends - begins, 0)) <= most
         begins, ends = begins[few], ends[few]
@@ -89,7 +95,15 @@ class ListStrata:
         last = self.cumulative[self.ends[strata] - 1]
         frames = self.frames[strata]
         frame = last - frames + np.minimum((at * frames).astype(np.int64), frames - 1)
-        return self.order[np.searchsorted(self.cumulative, frame, side="right")].astype(np.int64)
+        # By halves of each list alone: the search of all of them would wait for memory at every step.
+        begins, ends = self.ends[strata] - self.stays[strata], self.ends[strata] - 1
+        while (begins < ends).any():
+            middle = (begins + ends) // 2
+            beyond = self.cumulative[middle] > frame
+            ends = np.where(beyond, middle, ends)
+            begins = np.where(beyond, begins, np.minimum(middle + 1, ends))
+        rows: Ids = self.order[begins].astype(np.int64)
+        return rows
 
 
 class StayLists:
@@ -158,6 +172,9 @@ class StayLists:
         beneath = np.diff(cumulative[ends - 1], prepend=0)
         exemplars = self._exemplars[: self._stays]
         by_exemplar = np.argsort(exemplars, kind="stable")  # which is quick, as most are in order
+        first = int(exemplars.min()) if len(exemplars) else 0
+        of_exemplar = np.zeros(int(exemplars.max(initial=first)) - first + 2, np.int32)
+        of_exemplar[1:] = np.cumsum(np.bincount(exemplars - first, minlength=len(of_exemplar) - 1))
         return ListStrata(
             means=(self._totals[there] / beneath[:, None]).astype(np.float32),
             frames=beneath,
@@ -167,6 +184,7 @@ class StayLists:
             cumulative=cumulative,
             blocks=self._blocks,
             numbers=there,
-            exemplars=exemplars[by_exemplar],
             by_exemplar=self._rows[: self._stays][by_exemplar],
+            first_exemplar=first,
+            of_exemplar=of_exemplar,
         )

@@ -21,6 +21,7 @@ TABLES = {
     "stays": "SELECT * FROM stays ORDER BY id",
     "sightings": "SELECT * FROM sightings ORDER BY id",
     "frames": "SELECT * FROM frames ORDER BY session_id, seq",
+    "frame_embeddings": "SELECT * FROM frame_embeddings ORDER BY id",
     "sessions": "SELECT * FROM sessions ORDER BY id",
 }
 

@@ -38,11 +38,16 @@ class Filled:
 
     def blobs(self) -> dict[tuple[str, int], bytes]:
         """All vectors and thumbnails that the journal holds."""
-        tables = (("embedding", "exemplars", "id"), ("mean", "sightings", "id"), ("jpeg", "thumbnails", "exemplar_id"))
+        tables = (
+            ("embedding", "exemplars", "id, embedding"),
+            ("mean", "sightings", "id, mean"),
+            ("jpeg", "thumbnails", "exemplar_id, jpeg"),
+            ("frame", "frame_embeddings", "id, embedding"),
+        )
         return {
-            (column, number): blob
-            for column, table, key in tables
-            for number, blob in self.ledger.rows(f"SELECT {key}, {column} FROM {table}")
+            (kind, number): blob
+            for kind, table, columns in tables
+            for number, blob in self.ledger.rows(f"SELECT {columns} FROM {table}")
         }
 
 
@@ -115,7 +120,7 @@ def test_no_bytes_of_what_was_forgotten_are_left_and_those_of_the_rest_are(fille
 
     after = filled.blobs()
     gone = {name: blob for name, blob in before.items() if blob not in set(after.values())}
-    assert {column for column, _ in gone} == {"embedding", "mean", "jpeg"}
+    assert {kind for kind, _ in gone} == {"embedding", "mean", "jpeg", "frame"}
     assert _found(filled.folder, gone) == set()
     assert _found(filled.folder, after) == after.keys()
     audit(filled.memory, filled.ledger)
@@ -156,7 +161,7 @@ def test_merged_exemplars_leave_no_bytes(filled: Filled) -> None:
 
     after = filled.blobs()
     gone = {name: blob for name, blob in before.items() if name[0] != "mean" and blob not in set(after.values())}
-    assert {column for column, _ in gone} == {"embedding", "jpeg"}
+    assert {kind for kind, _ in gone} == {"embedding", "jpeg"}
     assert _found(filled.folder, gone, but="m.whatif") == set()
     assert _found(filled.folder, after) == after.keys()
 

@@ -117,7 +117,7 @@ def test_adding_blocks_some_at_a_time_is_adding_them_at_once(seed: int, blocks: 
 
     assert growing.blocks == once.blocks == blocks
     grown, expected = growing.strata(), once.strata()
-    for name in ("frames", "stays", "ends", "order", "cumulative", "blocks", "numbers", "exemplars", "by_exemplar"):
+    for name in ("frames", "stays", "ends", "order", "cumulative", "blocks", "numbers", "by_exemplar", "of_exemplar"):
         np.testing.assert_array_equal(getattr(grown, name), getattr(expected, name))
     np.testing.assert_allclose(grown.means, expected.means, atol=1e-6)
 
