@@ -45,8 +45,8 @@ class ListStrata:
     order: NDArray[np.int32]
     """Rows of the stays, list after list: int32 [N]."""
 
-    cumulative: Ids
-    """Frames of each of these stays and all before it: int64 [N]."""
+    cumulative: NDArray[np.uint32] | Ids
+    """Frames of each of these stays and those before it in its list: uint32 [N], or int64 if a list has too many."""
 
     blocks: int
     """The blocks that were closed first, so many, are in the lists."""
@@ -92,9 +92,8 @@ class ListStrata:
 
     def draw(self, strata: Ids, at: NDArray[np.float64]) -> Ids:
         """Give the rows of the stays that hold the frames at the shares `at` of the frames of lists."""
-        last = self.cumulative[self.ends[strata] - 1]
         frames = self.frames[strata]
-        frame = last - frames + np.minimum((at * frames).astype(np.int64), frames - 1)
+        frame = np.minimum((at * frames).astype(np.int64), frames - 1).astype(self.cumulative.dtype)
         # By halves of each list alone: the search of all of them would wait for memory at every step.
         begins, ends = self.ends[strata] - self.stays[strata], self.ends[strata] - 1
         while (begins < ends).any():
@@ -170,6 +169,9 @@ class StayLists:
         there = np.flatnonzero(stays)
         ends, stays = ends[there], stays[there]
         beneath = np.diff(cumulative[ends - 1], prepend=0)
+        cumulative -= np.repeat(cumulative[ends - 1] - beneath, stays)
+        if beneath.max(initial=0) < 2**32:
+            cumulative = cumulative.astype(np.uint32)  # half as much to wait for
         exemplars = self._exemplars[: self._stays]
         by_exemplar = np.argsort(exemplars, kind="stable")  # which is quick, as most are in order
         first = int(exemplars.min()) if len(exemplars) else 0

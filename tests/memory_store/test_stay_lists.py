@@ -33,11 +33,11 @@ some = settings(max_examples=40, deadline=None, derandomize=True)
 class Plain:
     """Closed blocks of stays, each stay with the list it is in."""
 
-    def __init__(self, seed: int, blocks: int) -> None:
+    def __init__(self, seed: int, blocks: int, times: int = 1) -> None:
         chance = np.random.default_rng(seed)
         sizes = chance.integers(0, 6, blocks)  # of some nothing is left
         number = int(sizes.sum())
-        self.frames = chance.integers(1, 40, number)
+        self.frames = times * chance.integers(1, 40, number)
         self.means = chance.normal(size=(number, WIDTH)).astype(np.float32)
         self.lists = chance.choice([0, 1, 2, 5, 17], number)
         self.exemplars = chance.integers(1, 20, number)
@@ -67,8 +67,8 @@ class Plain:
             assert (strata.stays[place], strata.frames[place]) == (len(of), self.frames[of].sum())
             mean = sum(self.frames[stay] * self.means[stay].astype(np.float64) for stay in of) / self.frames[of].sum()
             np.testing.assert_allclose(strata.means[place], mean, atol=1e-6)
-        order = np.argsort(self.lists, kind="stable")
-        assert strata.cumulative.tolist() == np.cumsum(self.frames[order]).tolist()
+        running = [np.cumsum(self.frames[self.lists == number]) for number in there]
+        assert strata.cumulative.tolist() == np.concatenate([np.empty(0, np.int64), *running]).tolist()
         assert strata.numbers.tolist() == there
         for wanted in (np.arange(25), np.array([7, 3]), np.array([99]), np.empty(0, np.int64)):
             of = np.flatnonzero(np.isin(self.exemplars, wanted))
@@ -122,10 +122,10 @@ def test_adding_blocks_some_at_a_time_is_adding_them_at_once(seed: int, blocks: 
     np.testing.assert_allclose(grown.means, expected.means, atol=1e-6)
 
 
-@given(seed=st.integers(0, 2**32 - 1), blocks=st.integers(3, 60))
+@given(seed=st.integers(0, 2**32 - 1), blocks=st.integers(3, 60), times=st.sampled_from([1, 2**27, 2**33]))
 @some
-def test_a_draw_hits_the_stay_that_holds_the_given_share_of_the_frames(seed: int, blocks: int) -> None:
-    plain, lists = Plain(seed, blocks), StayLists(WIDTH)
+def test_a_draw_hits_the_stay_that_holds_the_given_share_of_the_frames(seed: int, blocks: int, times: int) -> None:
+    plain, lists = Plain(seed, blocks, times), StayLists(WIDTH)
     plain.add_to(lists, 0, blocks)
     strata, there = lists.strata(), sorted(set(plain.lists.tolist()))
     chance = np.random.default_rng([seed, 2])
@@ -236,8 +236,9 @@ def _check(memory: Memory, ledger: Ledger) -> ListStrata:
     found = np.concatenate([view.facts(rows).table, view.facts(late).table])
     assert sorted(map(tuple, found[:, :5].tolist())) == _closed(ledger)
     means, frames = view.snapshot.stays_of(rows)[0], view.facts(rows).column("frames")
-    assert strata.cumulative.tolist() == np.cumsum(frames).tolist()
     of = np.repeat(np.arange(len(strata.stays)), strata.stays)
+    running = [np.cumsum(frames[of == place]) for place in range(len(strata.stays))]
+    assert strata.cumulative.tolist() == np.concatenate(running).tolist()
     for place in range(len(strata.stays)):
         weights = frames[of == place]
         assert (strata.stays[place], strata.frames[place]) == (len(weights), weights.sum())
