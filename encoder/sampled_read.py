@@ -84,13 +84,13 @@ def sampled(query: Vector, view: MemoryView, stays: int, rng: np.random.Generato
     draws = _Draws.planned(summaries, strata, nearest, left, rng)
     heavy, _ = _opened(view, draws.opened, always)
     drawn, of_draw = draws.rows(strata, rng)
-    # What is read in full already, and what does not count, stands for nothing.
-    fresh = view.counting(drawn) & ~_among(drawn, always)
     # One reading for both, in the order of rows; -1 for what is opened.
-    rows = np.concatenate([heavy, drawn[fresh]])
-    of = np.concatenate([np.full(len(heavy), -1), of_draw[fresh]])
+    rows, of = np.concatenate([heavy, drawn]), np.concatenate([np.full(len(heavy), -1), of_draw])
     order = np.argsort(rows)
-    rest = _Rows.read(query, view, rows[order]).drawn(of[order], strata, draws)
+    rows, of = rows[order], of[order]
+    # What is read in full already, and what does not count, stands for nothing.
+    fresh = (of < 0) | (view.counting(rows) & ~_among(rows, always))
+    rest = _Rows.read(query, view, rows[fresh]).drawn(of[fresh], strata, draws)
     return _estimated(query, view, summaries, draws, [first, rest], len(strata.frames) + compared)
 
 

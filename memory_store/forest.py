@@ -136,7 +136,7 @@ class Snapshot:
             if begin < end:
                 within = rows[begin:end] - piece * self.piece_rows
                 # In this mode what is taken goes straight to its place.
-                np.take(self.means[piece], within, axis=0, out=means[begin:end], mode="clip")
+                self.means[piece].take(within, axis=0, out=means[begin:end], mode="clip")
                 frames[begin:end] = self.tables[piece][:, _FIELDS.index("frames")][within]
         return means, frames
 

@@ -95,9 +95,10 @@ class ListStrata:
         frames = self.frames[strata]
         frame = np.minimum((at * frames).astype(np.int64), frames - 1).astype(self.cumulative.dtype)
         # By halves of each list alone: the search of all of them would wait for memory at every step.
-        begins, ends = self.ends[strata] - self.stays[strata], self.ends[strata] - 1
-        while (begins < ends).any():
-            middle = (begins + ends) // 2
+        ends = self.ends[strata] - 1
+        begins = ends + 1 - self.stays[strata]
+        for _ in range(int(self.stays[strata].max(initial=1) - 1).bit_length()):
+            middle = (begins + ends) >> 1
             beyond = self.cumulative[middle] > frame
             ends = np.where(beyond, middle, ends)
             begins = np.where(beyond, begins, np.minimum(middle + 1, ends))
