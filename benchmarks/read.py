@@ -7,7 +7,7 @@
 - learned: what learned attention brings (`learned`).
 
 Footage is the sample videos and games recorded with ale-py (`footage`, `atari`); queries are held-out frames, crops of
-them and changes of their brightness. A full run takes some twenty minutes on 2 cores once the footage is there.
+them and changes of their brightness. A full run takes some half an hour on 2 cores once the footage is there.
 """
 
 import json

@@ -27,7 +27,7 @@ TARGETS = {1000: 0.03, 100: 0.10, 10: 0.20}
 """Median error as a share of the blind one's, at most, by effective size."""
 
 _MORE = 2
-"""Times as many queries are asked of each kind: some have no inverse temperature with the effective size."""
+"""Times as many queries are asked: some have no inverse temperature with the effective size."""
 
 _LEAST_FRAMES = 2
 """Times the effective size that is asked for, at least: nearer to all frames, every answer is the blind one."""
@@ -63,9 +63,10 @@ def storing_figures(memory: Remembered, queries: int) -> Iterator[Figures]:
 
     Args:
         memory: the memory.
-        queries: of each kind, at least, where the footage has them.
+        queries: of all kinds together, at least, where the footage has them.
     """
-    asked = {kind: memory.footage.queries[kind][: _MORE * queries] for kind in KINDS}
+    of_each = -(-_MORE * queries // len(KINDS))
+    asked = {kind: memory.footage.queries[kind][:of_each] for kind in KINDS}
     kinds = np.repeat(KINDS, [len(of_kind) for of_kind in asked.values()])
     every = np.concatenate(list(asked.values()))
     for case in CASES:

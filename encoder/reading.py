@@ -7,7 +7,7 @@ import numpy as np
 
 from encoder.memory_view import Floats, Numbers, Vector
 
-DEFAULT_STAYS = 4500
+DEFAULT_STAYS = 4000
 """Stays that are opened if nothing else is asked for: half a per cent of a million, some milliseconds."""
 
 BLIND_STAYS = 13_500

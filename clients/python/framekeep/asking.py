@@ -62,7 +62,7 @@ class Asking(Tuning):
                 then.
             max_reading_error: read on, however long it takes, until the error of reading is estimated to be at most
                 this, as a share of the context vector's length, in (0, 1]; None: open about `max_stays`.
-            max_stays: stays to open, about, at least 1,000; None: 4,500, or 13,500 within narrow
+            max_stays: stays to open, about, at least 1,000; None: 4,000, or 13,500 within narrow
                 scopes. Up to twice as many are all opened.
             max_frames: frames to look at, at most, where the means of their stays would be too coarse an answer; None:
                 1,024, or with `exact` all that matter.

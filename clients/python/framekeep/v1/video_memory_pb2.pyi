@@ -2094,7 +2094,7 @@ class QueryRequest(_message.Message):
     context vector's length; in (0, 1]. Unset: open about `max_stays`. Everything is opened if need be.
     """
     max_stays: _builtins.int
-    """Stays to open, about, at first; 0: 4,500, or 13,500 within narrow scopes and in memories that have
+    """Stays to open, about, at first; 0: 4,000, or 13,500 within narrow scopes and in memories that have
     no lists yet. What has no more than twice as many is read whole. At least 1,000.
     """
     attention_version: _builtins.str
