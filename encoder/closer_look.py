@@ -20,6 +20,13 @@ _AT_FIRST = 512
 """Frames looked at before the answer is estimated anew, and which stays weigh is seen better; each time twice as many
 as the time before."""
 
+_AT_ONCE = 32_768
+"""Frames looked at together, at most: 32 MB at D = 256."""
+
+_LARGEST_STAY = 131_072
+"""Frames of a stay that is looked into, at most, since a stay is looked into at once. What one exemplar stood for so
+long differs little from its mean, or else a lower threshold is wanted."""
+
 _WORTH_A_LOOK = 0.005
 """What means may cost that is worth a look, as a share of the context vector's length, unless all that matters is
 looked at."""
@@ -45,11 +52,12 @@ def looked_closer(view: MemoryView, estimate: Estimate, frames: int | None) -> E
         doubts = np.where(tried, 0.0, estimate.doubts(context))
         if estimate.distance_of(doubts) <= worth * float(np.linalg.norm(context)):
             break
-        chosen = _chosen(doubts, estimate.masses.frames, at_once if left is None else min(at_once, left), left)
+        most = _LARGEST_STAY if left is None else min(_LARGEST_STAY, left)
+        chosen = _chosen(doubts, estimate.masses.frames, min(at_once, most), most)
         if not len(chosen):
             break
         tried[chosen] = True
-        at_once *= 2
+        at_once = min(2 * at_once, _AT_ONCE)
         if left is not None:
             left -= int(estimate.masses.frames[chosen].sum())
         inside = view.inside(estimate.rows[chosen])
@@ -62,7 +70,7 @@ def looked_closer(view: MemoryView, estimate: Estimate, frames: int | None) -> E
     return estimate
 
 
-def _chosen(doubts: Floats, frames: Floats, wanted: int, most: int | None) -> Numbers:
+def _chosen(doubts: Floats, frames: Floats, wanted: int, most: int) -> Numbers:
     """Choose the stays that cost most for what looking takes, ascending.
 
     Args:
@@ -71,7 +79,7 @@ def _chosen(doubts: Floats, frames: Floats, wanted: int, most: int | None) -> Nu
         wanted: frames of all of them, about.
         most: a stay with more frames is not chosen.
     """
-    worth = np.flatnonzero((doubts > 0) & (frames <= (np.inf if most is None else most)))
+    worth = np.flatnonzero((doubts > 0) & (frames <= most))
     order = worth[np.argsort(-doubts[worth] / np.sqrt(frames[worth]), kind="stable")]
     number = int(np.searchsorted(np.cumsum(frames[order]), wanted, side="right"))
     return np.sort(order[: max(1, number)])

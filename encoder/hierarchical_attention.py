@@ -9,6 +9,8 @@ be too coarse, the frames that it stands for are looked at (`encoder.closer_look
 Shapes: N stays, R stays that were read, D width.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -56,9 +58,12 @@ def attend_by_heads(
         heads: what was learned.
         query: a subject, float32 [D], unit length.
         view: at least one stay.
-        effort: how much each head reads.
+        effort: how much each head reads; the frames to look at are shared out among the heads.
         seed: as in `attend`.
     """
+    if not effort.exact or effort.frames is not None:
+        frames = DEFAULT_FRAMES if effort.frames is None else effort.frames
+        effort = replace(effort, frames=frames // heads.heads)
     with torch.inference_mode():
         queries = torch.from_numpy(query.copy())[None]  # [1, D]; torch warns of arrays that cannot be written to
         scaled = heads.scaled_queries(queries)[0].numpy()  # [H, D]

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from encoder import closer_look
 from encoder.closer_look import looked_closer
 from encoder.estimate import NEGLIGIBLE, Estimate
-from encoder.hierarchical_attention import attend
+from encoder.hierarchical_attention import attend, attend_by_heads
+from encoder.learned_attention import HierarchicalAttention
 from encoder.memory_view import Numbers, Strata, Vector
 from encoder.reading import Effort, Reading
 from encoder.stay_masses import stay_masses
@@ -286,3 +288,26 @@ def test_the_error_of_reading_is_a_share_of_what_the_looks_leave() -> None:
     after = looked_closer(_all_on_record(stays), before, None)
 
     assert after.distance * np.exp(after.log_mass - before.log_mass) == pytest.approx(before.distance)
+
+
+def test_heads_share_the_frames_that_are_looked_at() -> None:
+    stays = _stays(11, number=200)
+    heads = HierarchicalAttention(WIDTH, 4, inverse_temperature=100.0, seed=1)
+    view = _all_on_record(stays)
+
+    reading = attend_by_heads(heads, _query(stays, 11, 1.0), view, Effort(frames=800), 0)
+
+    looked_at = sum(len(stays[row]) for row in view.looks)
+    assert 400 < looked_at <= 800
+    assert reading.touched == 4 * len(stays) + looked_at
+
+
+def test_a_stay_of_very_many_frames_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closer_look, "_LARGEST_STAY", 30)
+    stays = _stays(12)
+    view = _all_on_record(stays)
+
+    reading = attend(_query(stays, 12, 100.0), view, ALL, 0)
+
+    assert {len(stays[row]) <= 30 for row in view.looks} == {True}
+    assert reading.storing_error > NEGLIGIBLE

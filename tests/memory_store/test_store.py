@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,7 @@ Frames = Callable[..., list[Encoded]]
 OPEN = """
 import sys
 from pathlib import Path
+from typing import Any
 from memory_store.config import MemoryStoreConfig
 from memory_store.errors import DataFolderInUse
 from memory_store.store import MemoryStore
@@ -174,8 +176,9 @@ def test_a_folder_takes_only_so_many_memories_and_a_memory_so_many_streams(tmp_p
 @pytest.mark.parametrize("number", [0, -1, 100_001])
 @pytest.mark.parametrize("setting", ["max_memories", "max_streams"])
 def test_limits_outside_their_range_are_refused_by_name(setting: str, number: int) -> None:
+    limits: dict[str, Any] = {setting: number}
     with pytest.raises(ValueError, match=f"{setting}: expected .* got {number}"):
-        MemoryStoreConfig(**{setting: number})
+        MemoryStoreConfig(**limits)
 
 
 def test_an_unknown_memory_is_not_found(store: MemoryStore) -> None:
