@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from encoder.estimate import NEGLIGIBLE, Estimate
-from encoder.memory_view import Floats, Inside, MemoryView, Numbers
+from encoder.estimate import NEGLIGIBLE, Estimate, LookedInto
+from encoder.memory_view import Floats, Inside, MemoryView, Numbers, Vector
 from encoder.stay_masses import mass_errors, products
 
 _AT_FIRST = 512
@@ -31,6 +31,9 @@ _WORTH_A_LOOK = 0.005
 """What means may cost that is worth a look, as a share of the context vector's length, unless all that matters is
 looked at."""
 
+_KNOWN = 0.9
+"""Share of the frames of a stay that must be on record, or else its mean tells more of it."""
+
 _LEAST_SCATTER = 0.01
 """Of what is expected: in few frames there may be no scatter at all."""
 
@@ -44,25 +47,23 @@ def looked_closer(view: MemoryView, estimate: Estimate, frames: int | None) -> E
         frames: to look at, at most; None for as many as matter.
     """
     worth = NEGLIGIBLE if frames is None else _WORTH_A_LOOK
+    of_each = estimate.masses.frames
     # What was drawn stands for more than itself, and what a look shows does not.
-    tried = (estimate.masses.frames == 1) | (estimate.weights != estimate.shares)
+    left_alone = (of_each == 1) | (estimate.stands_for != 1)
     left, at_once = frames, _AT_FIRST
     while left is None or left > 0:
+        most = _LARGEST_STAY if left is None else min(_LARGEST_STAY, left)
         context = estimate.context()
-        doubts = np.where(tried, 0.0, estimate.doubts(context))
+        doubts = np.where(left_alone | (of_each > most), 0.0, estimate.doubts(context))
         if estimate.distance_of(doubts) <= worth * float(np.linalg.norm(context)):
             break
-        most = _LARGEST_STAY if left is None else min(_LARGEST_STAY, left)
-        chosen = _chosen(doubts, estimate.masses.frames, min(at_once, most), most)
-        if not len(chosen):
-            break
-        tried[chosen] = True
+        chosen = _chosen(doubts, of_each, min(at_once, most))
+        left_alone[chosen] = True
         at_once = min(2 * at_once, _AT_ONCE)
         if left is not None:
-            left -= int(estimate.masses.frames[chosen].sum())
-        inside = view.inside(estimate.rows[chosen])
-        if len(inside.of):
-            looked = _looked_into(estimate, chosen, inside)
+            left -= int(of_each[chosen].sum())
+        looked = _looked_into(estimate, chosen, view.inside(estimate.rows[chosen]))
+        if looked is not None:
             after = looked.context()
             moved = float(np.linalg.norm(after - context))
             thought = estimate.distance_of(np.where(np.isin(np.arange(len(doubts)), chosen), doubts, 0.0))
@@ -70,76 +71,86 @@ def looked_closer(view: MemoryView, estimate: Estimate, frames: int | None) -> E
     return estimate
 
 
-def _chosen(doubts: Floats, frames: Floats, wanted: int, most: int) -> Numbers:
-    """Choose the stays that cost most for what looking takes, ascending.
+def _chosen(doubts: Floats, frames: Floats, wanted: int) -> Numbers:
+    """Choose the stays that cost most for what looking takes, at least one, ascending.
 
     Args:
-        doubts: what each may cost, [R].
+        doubts: what each may cost, [R]; some may cost something.
         frames: of each, [R].
         wanted: frames of all of them, about.
-        most: a stay with more frames is not chosen.
     """
-    worth = np.flatnonzero((doubts > 0) & (frames <= most))
+    worth = np.flatnonzero(doubts > 0)
     order = worth[np.argsort(-doubts[worth] / np.sqrt(frames[worth]), kind="stable")]
     number = int(np.searchsorted(np.cumsum(frames[order]), wanted, side="right"))
     return np.sort(order[: max(1, number)])
 
 
-def _looked_into(estimate: Estimate, chosen: Numbers, inside: Inside) -> Estimate:
+def _looked_into(estimate: Estimate, chosen: Numbers, inside: Inside) -> Estimate | None:
     """Let the frames of some stays take the place of their means, and learn about the others.
 
     Args:
         estimate: what is known so far.
         chosen: the places of the stays among its rows, ascending. They stand for themselves alone.
         inside: what is on record of their frames.
+
+    Returns:
+        None if of none of them enough is known.
     """
     query, masses = estimate.query, estimate.masses
-    some, of = np.unique(inside.of, return_inverse=True)
-    chosen = chosen[some]  # [P], those of which something is known
+    known = np.bincount(inside.of, inside.frames, len(chosen))
+    enough = known >= _KNOWN * masses.frames[chosen]
+    if not enough.any():
+        return None
+    of_known = enough[inside.of]
+    vectors, frames = inside.vectors[of_known], inside.frames[of_known]  # [F, D], [F]
+    chosen, known = chosen[enough], known[enough]  # [P]
+    of = (np.cumsum(enough) - 1)[inside.of[of_known]]  # [F]
     begins = np.flatnonzero(np.diff(of, prepend=-1))  # [P]
-    along = products(inside.vectors, query).astype(np.float64)  # [F]
-    known = np.add.reduceat(inside.frames, begins)  # [P]; what is known of a stay stands for all of it
-    logs = along + np.log(inside.frames * (masses.frames[chosen] / known)[of])
+    along = products(vectors, query).astype(np.float64)  # [F]
+    # What is known of a stay stands for all of it.
+    logs = along + np.log(frames * (masses.frames[chosen] / known)[of])
     largest = np.maximum.reduceat(logs, begins)
     parts = np.exp(logs - largest[of])
     sums = np.add.reduceat(parts, begins)
-    surprises = largest + np.log(sums) - masses.logs[chosen]
+    parts /= sums[of]  # [F], in their stays
 
-    weights, shares, by_mean = estimate.weights.copy(), estimate.shares.copy(), estimate.by_mean.copy()
-    weights[chosen] = shares[chosen] = weights[chosen] * np.exp(surprises)
-    by_mean[chosen] = False
-    of_frames = (weights[chosen] / sums)[of] * parts  # [F], their weights
+    found = estimate.logs.copy()
+    found[chosen] = largest + np.log(sums)
+    surprises = found[chosen] - masses.logs[chosen]
+    contexts = np.add.reduceat(parts[:, None] * vectors, begins, axis=0)
+    nothing = np.zeros((len(chosen), 2))
     looked = replace(
         estimate,
-        rest=estimate.rest + of_frames @ inside.vectors.astype(np.float64),
-        by_mean=by_mean,
+        logs=found,
+        looked=estimate.looked.and_more(LookedInto(chosen, contexts, nothing)),
         surprises=(*estimate.surprises, *surprises.tolist()),
         touched=estimate.touched + len(of),
-    ).renewed(weights, shares)
-    off = _off(looked, inside, (looked.weights[chosen] / sums)[of] * parts)
-    looked = replace(looked, noise=(looked.noise[0] + float(off @ off), looked.noise[1] + float(off.sum())))
+        known_context=None,
+    )
+    off = parts * _off(looked, vectors, inside.off[of_known].astype(np.float64))
+    offs = np.stack([np.sqrt(np.add.reduceat(off**2, begins)), np.add.reduceat(off, begins)], axis=1)
+    looked = replace(looked, looked=estimate.looked.and_more(LookedInto(chosen, contexts, offs)))
 
-    mean = np.add.reduceat(inside.frames * along, begins) / known
-    found = float((inside.frames * (along - mean[of]) ** 2).sum())
+    mean = np.add.reduceat(frames * along, begins) / known
+    scattered = float((frames * (along - mean[of]) ** 2).sum())
     before = _factor(estimate.scatter)
     expected = float((known * masses.variances[chosen]).sum()) / before
-    looked = replace(looked, scatter=(estimate.scatter[0] + found, estimate.scatter[1] + expected))
+    looked = replace(looked, scatter=(estimate.scatter[0] + scattered, estimate.scatter[1] + expected))
     return _scattered(looked, _factor(looked.scatter) / before)
 
 
-def _off(estimate: Estimate, inside: Inside, weights: Floats) -> Floats:
-    """Estimate what may come of what each frame on record is off by, in any direction, as an L2 distance: [F].
+def _off(estimate: Estimate, vectors: Vector, off: Floats) -> Floats:
+    """Estimate how far what frames on record are off by, in any direction, may put off what each adds: [F].
 
     Args:
         estimate: after the look.
-        inside: the frames.
-        weights: of each, [F].
+        vectors: of the frames, float32 [F, D].
+        off: squared distances to what they stand for: [F].
     """
-    off = inside.off.astype(np.float64)
-    away = inside.vectors - estimate.context().astype(np.float32)
+    away = vectors - estimate.context().astype(np.float32)
     length = float(estimate.query.astype(np.float64) @ estimate.query)
     relative = mass_errors(off * length / len(estimate.query)) * np.einsum("fd,fd->f", away, away) + off
-    distances: Floats = weights * np.sqrt(relative)
+    distances: Floats = np.sqrt(relative)
     return distances
 
 
@@ -153,7 +164,11 @@ def _factor(scatter: tuple[float, float]) -> float:
 
 
 def _scattered(estimate: Estimate, factor: float) -> Estimate:
-    """Let the frames of stays that stand by their means scatter so many times as much."""
-    masses = estimate.masses.scattered(factor, estimate.masses.frames)
-    grown = np.where(estimate.by_mean, np.exp(masses.logs - estimate.masses.logs), 1.0)
-    return replace(estimate, masses=masses).renewed(estimate.weights * grown, estimate.shares * grown)
+    """Let the frames of stays that stand by their means scatter so many times as much.
+
+    Not of those that were drawn: what they were drawn from is weighed with the scatter that they had.
+    """
+    by_mean = estimate.by_mean() & (estimate.stands_for == 1)
+    masses = estimate.masses.scattered(np.where(by_mean, factor, 1.0), estimate.masses.frames)
+    logs = np.where(by_mean, masses.logs, estimate.logs)
+    return replace(estimate, masses=masses, logs=logs, known_context=None)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from encoder.closer_look import looked_closer
-from encoder.estimate import Estimate
+from encoder.estimate import Beyond, Estimate, LookedInto
 from encoder.learned_attention import HierarchicalAttention
 from encoder.memory_view import MemoryView, Vector
 from encoder.reading import BLIND_STAYS, DEFAULT_FRAMES, DEFAULT_STAYS, Effort, Reading, combined
@@ -42,9 +42,8 @@ def attend(query: Vector, view: MemoryView, effort: Effort, seed: int) -> Readin
     frames = DEFAULT_FRAMES if effort.frames is None else effort.frames
     while not effort.exact and _SEVERAL * stays < view.stay_count:
         estimate = sampled(query, view, stays, np.random.default_rng(seed))
-        reading = looked_closer(view, estimate, frames).told(LEAST_STATED)
-        if effort.reading_error is None or reading.reading_error <= effort.reading_error:
-            return reading
+        if effort.reading_error is None or max(estimate.reading_error(), LEAST_STATED) <= effort.reading_error:
+            return looked_closer(view, estimate, frames).told(LEAST_STATED)
         stays *= _FURTHER
     return looked_closer(view, _whole(query, view), effort.frames if effort.exact else frames).told()
 
@@ -77,22 +76,15 @@ def attend_by_heads(
 def _whole(query: Vector, view: MemoryView) -> Estimate:
     pieces = [(rows, means, stay_masses(query, means, frames)) for rows, means, frames in view.whole()]
     masses = StayMasses.joined([piece for *_, piece in pieces])
-    heaviest = float(masses.logs.max())
-    weights = np.exp(masses.logs - heaviest)  # [N]
-    total = float(weights.sum())
-    weights /= total
     return Estimate(
         query=query,
         rows=np.concatenate([rows for rows, *_ in pieces]),
         means=tuple(means for _, means, _ in pieces),
         masses=masses,
-        weights=weights,
-        shares=weights,
-        by_mean=np.ones(len(weights), np.bool_),
-        beyond=0.0,
-        rest=np.zeros(len(query)),
-        entropy=0.0,
-        log_mass=heaviest + float(np.log(total)),
-        distance=0.0,
-        touched=len(weights),
+        logs=masses.logs,
+        stands_for=np.ones(len(masses.logs)),
+        beyond=Beyond.nothing(len(query)),
+        looked=LookedInto.none(len(query)),
+        touched=len(masses.logs),
+        is_whole=True,
     )

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.estimate import Estimate
+from encoder.estimate import Beyond, Estimate, LookedInto
 from encoder.memory_view import Floats, MemoryView, Numbers, Strata, Vector
 from encoder.reading import first_places
 from encoder.stay_masses import StayMasses, products, stay_masses
@@ -278,21 +278,25 @@ def _estimated(
     # All of them, of which the others weigh nothing: copying those that are closed takes longer.
     by_summary = np.zeros(len(strata.frames))
     by_summary[draws.closed] = expected * counts
-    of_stays = np.log(np.maximum(expected / strata.stays[draws.closed], 1e-300))
+    log_weights = np.log(np.maximum(expected * total / strata.stays[draws.closed], 1e-300))
+    beyond = Beyond(
+        log_unit=heaviest,
+        mass=float((expected * counts).sum()) * total,
+        rest=summaries.weighted_sum(query, strata.means, by_summary) * total,
+        log_weights=float((expected * counts * log_weights).sum()) * total,
+        distance=0.0,
+    )
     estimate = Estimate(
         query=query,
         rows=np.concatenate([part.rows for part in parts]),
         means=tuple(part.means for part in parts),
         masses=masses,
-        weights=own,
-        shares=shares,
-        by_mean=np.ones(len(own), np.bool_),
-        beyond=float((expected * counts).sum()),
-        rest=summaries.weighted_sum(query, strata.means, by_summary),
-        entropy=-float((expected * counts * of_stays).sum()),
-        log_mass=heaviest + float(np.log(total)),
-        distance=0.0,
+        logs=masses.logs,
+        stands_for=np.concatenate([part.stands_for for part in parts]),
+        beyond=beyond,
+        looked=LookedInto.none(len(query)),
         touched=len(own) + compared,
+        is_whole=False,
     )
     context = estimate.context()
     # Only so many of the draws tell something, and of few the variance is told badly.
@@ -310,7 +314,8 @@ def _estimated(
         place,
         finds_needles=view.finds_needles,
     )
-    return replace(estimate, distance=factor * math.sqrt(variance), known_context=context)
+    distance = factor * math.sqrt(variance) * total
+    return replace(estimate, beyond=replace(beyond, distance=distance), known_context=context)
 
 
 def _variance(

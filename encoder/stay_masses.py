@@ -84,7 +84,9 @@ class StayMasses:
         away: Floats = np.maximum(squares, 0.0)
         return away
 
-    def doubts(self, weights: Floats, context: Floats, along_context: NDArray[np.float32], surprises: Floats) -> Floats:
+    def doubts(
+        self, weights: Floats, context: Floats, along_context: NDArray[np.float32], surprises: Floats, more: float
+    ) -> Floats:
         """Estimate how far each stay may put a context vector off, as it stands by its mean; an L2 distance: [N].
 
         Args:
@@ -92,8 +94,12 @@ class StayMasses:
             context: c, [D].
             along_context: mu.c: [N].
             surprises: logarithms by which the masses of other stays were off.
+            more: times as much as their means show may frames scatter along the query, at least 1.
         """
         most = mass_errors(self.variances, surprises)
+        if more > 1:
+            heavier = growth_of(self.variances * more, self.frames) - growth_of(self.variances, self.frames)
+            most = np.maximum(most, np.expm1(np.minimum(heavier, _LARGEST_EXPONENT)) ** 2)
         shares = weights * np.sqrt(most)
         shares /= 1.0 + shares  # a stay cannot weigh more than all
         squares = shares**2 * self.square_distances(context, along_context)
@@ -110,7 +116,7 @@ class StayMasses:
             self.logs[places], self.frames[places], self.along[places], self.lengths[places], self.variances[places]
         )
 
-    def scattered(self, factor: float, frames: NDArray[np.int64] | Floats) -> "StayMasses":
+    def scattered(self, factor: float | Floats, frames: NDArray[np.int64] | Floats) -> "StayMasses":
         """Weigh them again with variances so many times as large."""
         variances = self.variances * factor
         logs = np.log(self.frames) + self.along + growth_of(variances, frames)

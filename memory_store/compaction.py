@@ -16,6 +16,7 @@ from memory_store.change import Change, remove_exemplar, restate, settle_stays, 
 from memory_store.coverage import angle_between
 from memory_store.embedding_table import Ids, Matrix
 from memory_store.forest import BLOCK_SIZE
+from memory_store.frame_embeddings import begins_on_record, last_frame_embedding
 from memory_store.group import LONGEST_GAP_US, LONGEST_SIGHTING_FRAMES
 from memory_store.index import ExemplarIndex
 from memory_store.lesson_rows import hand_over
@@ -148,9 +149,12 @@ def _belong_together(connection: sqlite3.Connection, one: Sighting, other: Sight
         return False
     if one.frames + other.frames > LONGEST_SIGHTING_FRAMES:
         return False
+    first, second = sorted((one, other), key=lambda sighting: sighting.first_seq)
+    if not begins_on_record(connection, second) and last_frame_embedding(connection, first) is not None:
+        return False  # its frames, of which nothing is known, would count as copies
     [(clock,)] = connection.execute("SELECT clock FROM sessions WHERE id = ?", (one.session_id,))
     away_us = max(one.start_us, other.start_us) - min(one.end_us, other.end_us)
-    forgotten_between = _forgotten_between(connection, *sorted((one, other), key=lambda sighting: sighting.first_seq))
+    forgotten_between = _forgotten_between(connection, first, second)
     return not forgotten_between and (clock != Clock.SOURCE or away_us <= LONGEST_GAP_US)
 
 

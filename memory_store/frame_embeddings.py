@@ -144,6 +144,12 @@ def is_copy(rounded: Embedding, last: Embedding | None) -> bool:
     return last is not None and distance(rounded, last) <= COPY_NOVELTY
 
 
+def begins_on_record(connection: sqlite3.Connection, sighting: Sighting) -> bool:
+    """Tell whether the first frame of a sighting is on record."""
+    key = sighting.session_id * SEQS + sighting.first_seq
+    return bool(connection.execute("SELECT count(*) FROM frame_embeddings WHERE id = ?", (key,)).fetchone()[0])
+
+
 def last_frame_embedding(connection: sqlite3.Connection, sighting: Sighting) -> Embedding | None:
     """Read the last frame of a sighting that is on record; None if none is.
 

@@ -159,7 +159,7 @@ class Group:
                     jpeg = frame.thumbnail()
                     self.examples.append(Example(own_novelty, exemplar_id, stream.id, capture_us, jpeg, kept=False))
             case Withheld(reason, _, by_hint):
-                session.sighting = None
+                session.sighting = None  # the next one begins anew, so that `on_record` is of no use
                 self.withheld.append(WithheldRow(session.id, frame.seq, stream.id, capture_us, policy.revision, reason))
                 totals.withheld_frames += 1
                 kind = FrameKind.WITHHELD

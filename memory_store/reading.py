@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+
 from memory_store.errors import ExemplarNotFound, MemoryStoreError, MomentNotFound
 from memory_store.examples import Example, example_from
 from memory_store.facts import Exemplar, ExemplarFacts, Served, ShownSighting
@@ -17,6 +19,7 @@ from memory_store.frame_embeddings import FramesInside, frames_inside, frames_of
 from memory_store.journal import reading_errors
 from memory_store.records import (
     Clock,
+    Embedding,
     Forgotten,
     FrameKind,
     Novel,
@@ -100,9 +103,38 @@ class Reading:
         """
         where, values = ("TRUE", ()) if scope.labels is None else _labelled(scope)
         sql = frames_of_stay(where)
-        found = [self._rows(sql, (*stay, *values)) for stay in stays]
-        with reading_errors(self._path):
+        with self._lock, reading_errors(self._path):  # as they are at one moment, and without waiting between them
+            if self._refusal is not None:
+                raise self._refusal
+            connection = self._connection
+            connection.execute("BEGIN")
+            try:
+                [(any_on_record,)] = connection.execute("SELECT EXISTS (SELECT 1 FROM frame_embeddings)")
+                asked = stays if any_on_record else ()
+                found = [connection.execute(sql, (*stay, *values)).fetchall() for stay in asked]
+            finally:
+                connection.execute("COMMIT")
             return frames_inside(found, dimension, scope)
+
+    def mean_within(self, sighting: Sighting, scope: Scope, frames: int) -> Embedding | None:
+        """Give the mean of the frames of a sighting that lie within a scope's times: float32 [D].
+
+        Args:
+            sighting: one that the scope cuts.
+            scope: what counts.
+            frames: how many these are.
+
+        Returns:
+            None if of some of them it is not on record what they looked like.
+        """
+        values = (sighting.exemplar_id, sighting.stay_id, sighting.id)
+        rows = self._rows(frames_of_stay("g.id = ?"), values)
+        with reading_errors(self._path):
+            inside = frames_inside([rows], len(sighting.mean), scope)
+        if inside.frames.sum() != frames:
+            return None
+        mean: Embedding = (inside.frames @ inside.vectors / frames).astype(np.float32)
+        return mean
 
     def labelled_stays(self, scope: Scope) -> list[tuple[int, ...]]:
         """Add up the sightings that carry one of a scope's labels and overlap it, by their stays.

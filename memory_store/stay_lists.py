@@ -26,6 +26,10 @@ _SHARE = 256
 """One block in so many, where that is more."""
 
 
+_SPARSE = 16
+"""Numbers for each exemplar, from the lowest to the highest, beyond which there is no table of their places."""
+
+
 @dataclass(frozen=True, slots=True)
 class ListStrata:
     """The lists at one instant: what `encoder.memory_view.Strata` asks for."""
@@ -57,12 +61,15 @@ class ListStrata:
     by_exemplar: NDArray[np.int32]
     """Rows of the stays in the order of their exemplars' numbers: int32 [N]."""
 
-    first_exemplar: int
-    """The lowest of these numbers."""
+    exemplars: Ids
+    """These numbers, each once, ascending: int64 [E]."""
 
-    of_exemplar: NDArray[np.int32]
-    """Where the stays of each number begin in that order, from the lowest on, with the end of the last: int32 [E + 1].
-    By place, since looking a number up among a million that are not at hand takes longer than reading its stays."""
+    begins: Ids
+    """Where the stays of each begin in that order, and where those of the last end: int64 [E + 1]."""
+
+    places: NDArray[np.int32] | None
+    """The place of each number among them, from the lowest on: int32, -1 for numbers that are none of them. To look one
+    up among a million that are not at hand takes longer than to read its stays. None if most numbers are missing."""
 
     def rows_of(self, exemplar_ids: Ids, most: int) -> Ids:
         """Give the rows of all stays of some exemplars, as long as these are not too many.
@@ -72,9 +79,8 @@ class ListStrata:
             most: rows. Exemplars that have more than a share of that by themselves are left out: their stays are alike,
                 and a few tell of all.
         """
-        places = exemplar_ids - self.first_exemplar
-        places = places[(places >= 0) & (places < len(self.of_exemplar) - 1)]
-        begins, ends = (self.of_exemplar[places + edge].astype(np.int64) for edge in (0, 1))
+        found = self._places_of(exemplar_ids)
+        begins, ends = self.begins[found], self.begins[found + 1]
         few = ends - begins <= most // _FREQUENT_SHARE
         few &= np.cumsum(np.where(few, ends - begins, 0)) <= most
         begins, ends = begins[few], ends[few]
@@ -82,6 +88,18 @@ class ListStrata:
         places = np.repeat(ends - np.cumsum(numbers), numbers) + np.arange(int(numbers.sum()))
         rows: Ids = self.by_exemplar[places].astype(np.int64)
         return rows
+
+    def _places_of(self, exemplar_ids: Ids) -> Ids:
+        """Find exemplars among those of the stays; others are left out."""
+        if not len(self.exemplars):
+            return np.empty(0, np.int64)
+        if self.places is None:
+            found = np.minimum(np.searchsorted(self.exemplars, exemplar_ids), len(self.exemplars) - 1)
+            there: Ids = found[self.exemplars[found] == exemplar_ids]
+            return there
+        numbers = exemplar_ids - self.exemplars[0]
+        places: Ids = self.places[numbers[(numbers >= 0) & (numbers < len(self.places))]].astype(np.int64)
+        return places[places >= 0]
 
     def rows(self, chosen: Ids) -> Ids:
         """Give the rows of all stays in some lists."""
@@ -175,9 +193,11 @@ class StayLists:
             cumulative = cumulative.astype(np.uint32)  # half as much to wait for
         exemplars = self._exemplars[: self._stays]
         by_exemplar = np.argsort(exemplars, kind="stable")  # which is quick, as most are in order
-        first = int(exemplars.min()) if len(exemplars) else 0
-        of_exemplar = np.zeros(int(exemplars.max(initial=first)) - first + 2, np.int32)
-        of_exemplar[1:] = np.cumsum(np.bincount(exemplars - first, minlength=len(of_exemplar) - 1))
+        numbers, begins = np.unique(exemplars[by_exemplar], return_index=True)
+        places = None
+        if len(numbers) and numbers[-1] - numbers[0] < _SPARSE * len(numbers):
+            places = np.full(int(numbers[-1] - numbers[0]) + 1, -1, np.int32)
+            places[numbers - numbers[0]] = np.arange(len(numbers))
         return ListStrata(
             means=(self._totals[there] / beneath[:, None]).astype(np.float32),
             frames=beneath,
@@ -188,6 +208,7 @@ class StayLists:
             blocks=self._blocks,
             numbers=there,
             by_exemplar=self._rows[: self._stays][by_exemplar],
-            first_exemplar=first,
-            of_exemplar=of_exemplar,
+            exemplars=numbers,
+            begins=np.append(begins, len(exemplars)),
+            places=places,
         )

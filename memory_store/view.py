@@ -306,9 +306,9 @@ def view_of(
 ) -> View:
     """Take the stays within a scope; those that it cuts count only their frames within it.
 
-    A cut stay is put together from its sightings. Whole sightings stand by their means. Of a cut sighting no mean of
-    the part is kept, and the mean of the whole would let frames beyond the cut show through: its part stands by the
-    exemplar's embedding, which is within the threshold of each of them.
+    A cut stay is put together from its sightings. Whole sightings stand by their means. The mean of a cut one would let
+    frames beyond the cut show through: its part stands by the mean of what is on record of its frames, or, where that
+    is not known of all, by the exemplar's embedding, which is within the threshold of each of them.
 
     Args:
         snapshot: all stays.
@@ -373,6 +373,8 @@ class _Part:
     frames: int
     first_us: int
     last_us: int
+    mean: Embedding | None
+    """Of these frames; None: not known."""
 
 
 def _labelled_view(
@@ -415,16 +417,18 @@ def _left(
 def _parts(reading: Reading, sightings: Sequence[Sighting], scope: Scope) -> Iterator[_Part]:
     for sighting in sightings:
         if scope.first_us <= sighting.start_us and sighting.end_us <= scope.last_us:
-            yield _Part(sighting, sighting.frames, sighting.start_us, sighting.end_us)
+            yield _Part(sighting, sighting.frames, sighting.start_us, sighting.end_us, sighting.mean)
         else:
             seqs = (sighting.first_seq, sighting.last_seq)
-            yield _Part(sighting, *reading.extent_within(sighting.session_id, seqs, scope))
+            frames, first_us, last_us = reading.extent_within(sighting.session_id, seqs, scope)
+            mean = reading.mean_within(sighting, scope, frames) if frames else None
+            yield _Part(sighting, frames, first_us, last_us, mean)
 
 
 def _mean(parts: Sequence[_Part], exemplar: Embedding) -> Embedding:
     total = np.zeros(len(exemplar))  # [D], float64
     for part in parts:
-        stands = part.sighting.mean if part.frames == part.sighting.frames else exemplar
+        stands = exemplar if part.mean is None else part.mean
         total += stands.astype(np.float64) * part.frames
     mean: Embedding = (total / sum(part.frames for part in parts)).astype(np.float32)
     return mean

@@ -86,7 +86,7 @@ def test_a_single_frame_weighs_what_it_weighs_whatever_rounding_made_of_its_leng
     np.testing.assert_allclose(masses.logs, means.astype(np.float64) @ query.astype(np.float64), atol=2e-5)
     weights = chance.random(200)
     np.testing.assert_allclose(masses.weighted_sum(query, means, weights), weights @ means, atol=1e-5)
-    doubts = masses.doubts(weights, np.ones(48), means.sum(1), np.array([3.0]))
+    doubts = masses.doubts(weights, np.ones(48), means.sum(1), np.array([3.0]), 2.0)
     np.testing.assert_array_equal(doubts, np.zeros(200))
 
 

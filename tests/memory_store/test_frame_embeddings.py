@@ -234,6 +234,42 @@ def test_what_is_merged_or_moved_stays_on_record(
     assert degrees == pytest.approx([10, 30, 40, 0], abs=0.5)
 
 
+def test_frames_that_are_not_on_record_do_not_become_copies_by_a_merge(
+    memory: Memory, ledger: Ledger, open_store: Callable[[], MemoryStore], folder: Path, facing: Facing, frames: Frames
+) -> None:
+    session = memory.open_session("door", "run-1", Clock.SESSION, 0)
+    sent = frames(session, [facing(degrees) for degrees in (0, 30, 31)])
+    memory.remember(sent[:2])
+    open_store().close()
+    without = MemoryStore(folder, MemoryStoreConfig(record_frames=False))
+    other = without.get("m")
+    again = other.open_session("door", "run-1", Clock.SESSION, 0)
+    other.remember([replace(sent[2], session_id=again.id)])
+
+    other.compact(0.2)
+
+    counts, degrees = _inside(other, Scope())
+    assert counts == [1, 1]
+    assert degrees == pytest.approx([0, 30], abs=0.5)
+    without.close()
+
+
+def test_the_part_of_a_sighting_within_a_scope_stands_by_its_own_frames(
+    memory: Memory, ledger: Ledger, door: Session, facing: Facing, frames: Frames
+) -> None:
+    shown = [facing(degrees) for degrees in (0, 5, 10, 10, 20)]
+    ledger.send(memory, frames(door, shown))
+
+    [mean] = np.concatenate(memory.view(Scope(1 * MS, 3 * MS)).leaves().means)
+
+    np.testing.assert_allclose(mean, np.mean(shown[1:4], axis=0), atol=0.005)
+
+    ledger.forget(memory, Scope(2 * MS, 2 * MS))  # the next one was a copy of it, of which nothing is known now
+    [mean] = np.concatenate(memory.view(Scope(3 * MS, 3 * MS)).leaves().means)
+
+    np.testing.assert_array_equal(mean, memory.embedding(1))
+
+
 def test_a_damaged_frame_is_not_read(
     memory: Memory, folder: Path, door: Session, facing: Facing, frames: Frames
 ) -> None:

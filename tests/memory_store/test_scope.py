@@ -1,6 +1,9 @@
 """What a scope lets through, in cases small enough to be read."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,8 +38,12 @@ def _told(memory: Memory, scope: Scope) -> dict[int, tuple[int, list[float]]]:
     return {exemplar: (count, mean.tolist()) for exemplar, count, mean in rows}
 
 
-def _mean(facing: Facing, *degrees: float) -> object:
-    return pytest.approx(np.mean([facing(each) for each in degrees], axis=0).tolist(), abs=1e-7)
+def _mean(facing: Facing, *degrees: float, within: float = 1e-7) -> object:
+    return pytest.approx(np.mean([facing(each) for each in degrees], axis=0).tolist(), abs=within)
+
+
+ROUNDED = 0.01
+"""By how much a number may be off of what is on record of a frame, or of the one that it counts as a copy of."""
 
 
 def test_without_a_scope_everything_counts_with_its_means(a_b_a: Memory, facing: Facing) -> None:
@@ -48,15 +55,27 @@ def test_a_stay_whose_later_sighting_is_cut_off_stands_by_the_earlier_ones(a_b_a
     assert _told(a_b_a, Scope(last_us=3_000)) == {1: (2, _mean(facing, 0, 10)), 2: (2, _mean(facing, 90, 95))}
 
 
-def test_a_cut_sighting_stands_by_its_exemplar_so_that_later_frames_do_not_show_through(
+def test_a_cut_sighting_stands_by_its_frames_so_that_later_ones_do_not_show_through(
     a_b_a: Memory, facing: Facing
 ) -> None:
+    first = _mean(facing, 0, 10, 5, 7, within=ROUNDED)
+    assert _told(a_b_a, Scope(last_us=5_000)) == {1: (4, first), 2: (2, _mean(facing, 90, 95))}
+    assert _told(a_b_a, Scope(last_us=0)) == {1: (1, _mean(facing, 0, within=ROUNDED))}
+
+
+def test_a_cut_sighting_of_which_nothing_is_on_record_stands_by_its_exemplar(
+    a_b_a: Memory, folder: Path, facing: Facing
+) -> None:
+    with closing(sqlite3.connect(folder / "memories" / "m.sqlite", isolation_level=None)) as other:
+        other.execute("DELETE FROM frame_embeddings")
+
     assert _told(a_b_a, Scope(last_us=5_000)) == {1: (4, _mean(facing, 0, 10, 0, 0)), 2: (2, _mean(facing, 90, 95))}
     assert _told(a_b_a, Scope(last_us=0)) == {1: (1, _mean(facing, 0))}
 
 
 def test_both_ends_of_a_range_are_included(a_b_a: Memory, facing: Facing) -> None:
-    assert _told(a_b_a, Scope(3_000, 4_000)) == {1: (1, _mean(facing, 0)), 2: (1, _mean(facing, 90))}
+    one, other = (_mean(facing, degrees, within=ROUNDED) for degrees in (5, 95))
+    assert _told(a_b_a, Scope(3_000, 4_000)) == {1: (1, one), 2: (1, other)}
     assert _told(a_b_a, Scope(2_000, 3_000)) == {2: (2, _mean(facing, 90, 95))}
 
 

@@ -117,7 +117,19 @@ def test_adding_blocks_some_at_a_time_is_adding_them_at_once(seed: int, blocks: 
 
     assert growing.blocks == once.blocks == blocks
     grown, expected = growing.strata(), once.strata()
-    for name in ("frames", "stays", "ends", "order", "cumulative", "blocks", "numbers", "by_exemplar", "of_exemplar"):
+    for name in (
+        "frames",
+        "stays",
+        "ends",
+        "order",
+        "cumulative",
+        "blocks",
+        "numbers",
+        "by_exemplar",
+        "exemplars",
+        "begins",
+        "places",
+    ):
         np.testing.assert_array_equal(getattr(grown, name), getattr(expected, name))
     np.testing.assert_allclose(grown.means, expected.means, atol=1e-6)
 
@@ -136,6 +148,18 @@ def test_a_draw_hits_the_stay_that_holds_the_given_share_of_the_frames(seed: int
 
     expected = [plain.drawn(there[place], share) for place, share in zip(chosen.tolist(), at.tolist(), strict=True)]
     assert drawn.tolist() == expected
+
+
+def test_exemplars_are_found_however_far_apart_their_numbers_are() -> None:
+    plain, lists = Plain(5, 60), StayLists(WIDTH)
+    plain.exemplars = plain.exemplars**9
+    plain.add_to(lists, 0, 60)
+    strata = lists.strata()
+
+    assert strata.places is None
+    for wanted in (np.arange(-1, 20) ** 9, np.array([3, 2**9, 10**18]), np.empty(0, np.int64)):
+        of = np.flatnonzero(np.isin(plain.exemplars, wanted))
+        assert sorted(strata.rows_of(wanted, 16_000).tolist()) == sorted(plain.rows[stay] for stay in of)
 
 
 def test_every_frame_of_a_list_is_as_likely_to_be_drawn() -> None:

@@ -32,7 +32,6 @@ Frames = Callable[..., list[Encoded]]
 OPEN = """
 import sys
 from pathlib import Path
-from typing import Any
 from memory_store.config import MemoryStoreConfig
 from memory_store.errors import DataFolderInUse
 from memory_store.store import MemoryStore
