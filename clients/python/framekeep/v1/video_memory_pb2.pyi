@@ -2086,8 +2086,8 @@ class QueryRequest(_message.Message):
     include_thumbnails: _builtins.bool
     """Return the thumbnails of the matches too."""
     exact: _builtins.bool
-    """Open every stay, and look at all frames that matter, however long it takes: reading adds no error then, and the
-    next two fields do not matter.
+    """Open every stay, and look at all frames that matter, but for those of stays of more than 131,072, however long it
+    takes: reading adds no error then, and the next two fields do not matter.
     """
     max_reading_error: _builtins.float
     """Read on until the error of reading (`ContextError.reading`) is estimated to be at most this, as a share of the
