@@ -8,7 +8,7 @@ tells about the others too: by how much less their frames may scatter along the 
 Shapes: P stays that are looked into, F frames, D width.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -85,6 +85,45 @@ def _chosen(doubts: Floats, frames: Floats, wanted: int) -> Numbers:
     return np.sort(order[: max(1, number)])
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Stays of which enough is on record, and their frames."""
+
+    places: Numbers
+    """Of the stays, among those that were opened: int64 [P]."""
+
+    vectors: Vector
+    """Of the frames: float32 [F, D]."""
+
+    frames: Numbers
+    """That each stands for: int64 [F]."""
+
+    off: Floats
+    """Squared distances to these: [F]."""
+
+    of: Numbers
+    """The stay of each, among these: int64 [F], ascending."""
+
+    begins: Numbers
+    """The first frame of each stay: int64 [P]."""
+
+    @staticmethod
+    def chosen(estimate: Estimate, places: Numbers, inside: Inside) -> "_Known":
+        """Choose from what is on record of some stays."""
+        known = np.bincount(inside.of, inside.frames, len(places))
+        enough = known >= _KNOWN * estimate.masses.frames[places]
+        kept = enough[inside.of]
+        of = (np.cumsum(enough) - 1)[inside.of[kept]]
+        begins = np.flatnonzero(np.diff(of, prepend=-1))
+        off = inside.off[kept].astype(np.float64)
+        return _Known(places[enough], inside.vectors[kept], inside.frames[kept], off, of, begins)
+
+    def added(self, values: Floats) -> Floats:
+        """Add the values of frames up by their stays: [F, ...] to [P, ...]."""
+        added: Floats = np.add.reduceat(values, self.begins, axis=0)
+        return added
+
+
 def _looked_into(estimate: Estimate, chosen: Numbers, inside: Inside) -> Estimate | None:
     """Let the frames of some stays take the place of their means, and learn about the others.
 
@@ -96,60 +135,53 @@ def _looked_into(estimate: Estimate, chosen: Numbers, inside: Inside) -> Estimat
     Returns:
         None if of none of them enough is known.
     """
-    query, masses = estimate.query, estimate.masses
-    known = np.bincount(inside.of, inside.frames, len(chosen))
-    enough = known >= _KNOWN * masses.frames[chosen]
-    if not enough.any():
+    known = _Known.chosen(estimate, chosen, inside)
+    if not len(known.places):
         return None
-    of_known = enough[inside.of]
-    vectors, frames = inside.vectors[of_known], inside.frames[of_known]  # [F, D], [F]
-    chosen, known = chosen[enough], known[enough]  # [P]
-    of = (np.cumsum(enough) - 1)[inside.of[of_known]]  # [F]
-    begins = np.flatnonzero(np.diff(of, prepend=-1))  # [P]
-    along = products(vectors, query).astype(np.float64)  # [F]
+    masses, of = estimate.masses, known.of
+    along = products(known.vectors, estimate.query).astype(np.float64)  # [F]
+    number = known.added(known.frames.astype(np.float64))  # [P]
     # What is known of a stay stands for all of it.
-    logs = along + np.log(frames * (masses.frames[chosen] / known)[of])
-    largest = np.maximum.reduceat(logs, begins)
+    logs = along + np.log(known.frames * (masses.frames[known.places] / number)[of])
+    largest = np.maximum.reduceat(logs, known.begins)
     parts = np.exp(logs - largest[of])
-    sums = np.add.reduceat(parts, begins)
+    sums = known.added(parts)
     parts /= sums[of]  # [F], in their stays
 
     found = estimate.logs.copy()
-    found[chosen] = largest + np.log(sums)
-    surprises = found[chosen] - masses.logs[chosen]
-    contexts = np.add.reduceat(parts[:, None] * vectors, begins, axis=0)
-    nothing = np.zeros((len(chosen), 2))
+    found[known.places] = largest + np.log(sums)
+    surprises = found[known.places] - masses.logs[known.places]
+    contexts = known.added(parts[:, None] * known.vectors)
     looked = replace(
         estimate,
         logs=found,
-        looked=estimate.looked.and_more(LookedInto(chosen, contexts, nothing)),
+        looked=estimate.looked.and_more(LookedInto(known.places, contexts, np.zeros((len(contexts), 2)))),
         surprises=(*estimate.surprises, *surprises.tolist()),
         touched=estimate.touched + len(of),
         known_context=None,
     )
-    off = parts * _off(looked, vectors, inside.off[of_known].astype(np.float64))
-    offs = np.stack([np.sqrt(np.add.reduceat(off**2, begins)), np.add.reduceat(off, begins)], axis=1)
-    looked = replace(looked, looked=estimate.looked.and_more(LookedInto(chosen, contexts, offs)))
+    off = parts * _off(looked, known)
+    offs = np.stack([np.sqrt(known.added(off**2)), known.added(off)], axis=1)
+    looked = replace(looked, looked=estimate.looked.and_more(LookedInto(known.places, contexts, offs)))
 
-    mean = np.add.reduceat(frames * along, begins) / known
-    scattered = float((frames * (along - mean[of]) ** 2).sum())
+    mean = known.added(known.frames * along) / number
+    scattered = float((known.frames * (along - mean[of]) ** 2).sum())
     before = _factor(estimate.scatter)
-    expected = float((known * masses.variances[chosen]).sum()) / before
+    expected = float((number * masses.variances[known.places]).sum()) / before
     looked = replace(looked, scatter=(estimate.scatter[0] + scattered, estimate.scatter[1] + expected))
     return _scattered(looked, _factor(looked.scatter) / before)
 
 
-def _off(estimate: Estimate, vectors: Vector, off: Floats) -> Floats:
+def _off(estimate: Estimate, known: _Known) -> Floats:
     """Estimate how far what frames on record are off by, in any direction, may put off what each adds: [F].
 
     Args:
         estimate: after the look.
-        vectors: of the frames, float32 [F, D].
-        off: squared distances to what they stand for: [F].
+        known: the frames.
     """
-    away = vectors - estimate.context().astype(np.float32)
+    away = known.vectors - estimate.context().astype(np.float32)
     length = float(estimate.query.astype(np.float64) @ estimate.query)
-    relative = mass_errors(off * length / len(estimate.query)) * np.einsum("fd,fd->f", away, away) + off
+    relative = mass_errors(known.off * length / len(estimate.query)) * np.einsum("fd,fd->f", away, away) + known.off
     distances: Floats = np.sqrt(relative)
     return distances
 
