@@ -296,13 +296,16 @@ def test_ctrl_c_ends_with_the_summary_so_far(server: RunningServer, make_video: 
     command = [sys.executable, "-c", script, "--server", server.address, "stream", str(path), "--memory", "m", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        first = json.loads(process.stdout.readline())
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate()
+        try:
+            first = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # or whatever went wrong would be waited for, and not told
 
     *_, last = output.splitlines()
     summary = json.loads(last)["summary"]
-    assert first["verdict"]["seq"] == 0
+    assert json.loads(first)["verdict"]["seq"] == 0, errors
     assert process.returncode == 130
     assert 1 <= summary["novel_frames"] + summary["repeat_frames"] < 3_000
     assert "Traceback" not in errors
