@@ -62,11 +62,17 @@ class FramesInside:
     """Squared distance to those frames, about: float32 [F]."""
 
 
+def rounded_blobs(embeddings: NDArray[np.float32]) -> list[bytes]:
+    """Write each of K embeddings, float32 [K, D], as `rounded_blob` does."""
+    steps = np.abs(embeddings).max(axis=1, keepdims=True) / np.float32(_LARGEST)  # [K, 1]; embeddings have lengths
+    values = np.rint(embeddings / steps).astype(np.int8)
+    table = np.concatenate([values.view(np.uint8), steps.astype("<f4").view(np.uint8)], axis=1)
+    return [row.tobytes() for row in table]
+
+
 def rounded_blob(embedding: Embedding) -> bytes:
     """Write an embedding as D multiples of a step, and the step; off by at most half a step in each number."""
-    step = np.array([np.abs(embedding).max() / _LARGEST], "<f4")  # [1]; an embedding has a length
-    values: NDArray[np.int8] = np.rint(embedding / step).astype(np.int8)
-    return values.tobytes() + step.tobytes()
+    return rounded_blobs(embedding[None])[0]
 
 
 def frames_of_stay(labelled: str) -> str:
@@ -139,9 +145,12 @@ def forget_frame_embeddings_between(connection: sqlite3.Connection, session_id: 
     )
 
 
-def is_copy(rounded: Embedding, last: Embedding | None) -> bool:
+def is_copy(blob: bytes, last: bytes | None) -> bool:
     """Tell whether a frame counts as a copy of the last of its sighting that is on record, both rounded."""
-    return last is not None and distance(rounded, last) <= COPY_NOVELTY
+    if last is None:
+        return False
+    (rounded, before), _ = rounded_from([blob, last])
+    return distance(rounded, before) <= COPY_NOVELTY
 
 
 def begins_on_record(connection: sqlite3.Connection, sighting: Sighting) -> bool:
@@ -150,7 +159,7 @@ def begins_on_record(connection: sqlite3.Connection, sighting: Sighting) -> bool
     return bool(connection.execute("SELECT count(*) FROM frame_embeddings WHERE id = ?", (key,)).fetchone()[0])
 
 
-def last_frame_embedding(connection: sqlite3.Connection, sighting: Sighting) -> Embedding | None:
+def last_frame_embedding(connection: sqlite3.Connection, sighting: Sighting) -> bytes | None:
     """Read the last frame of a sighting that is on record; None if none is.
 
     Raises:
@@ -160,4 +169,4 @@ def last_frame_embedding(connection: sqlite3.Connection, sighting: Sighting) -> 
         "SELECT embedding, checksum FROM frame_embeddings WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
         (sighting.session_id * SEQS + sighting.first_seq, sighting.session_id * SEQS + sighting.last_seq),
     ).fetchone()
-    return None if row is None else rounded_from([checked(*row)])[0][0]
+    return None if row is None else checked(*row)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from memory_store.errors import EmbeddingError
+from memory_store.frame_embeddings import rounded_blobs
 from memory_store.group import Group
 from memory_store.journal import now_us
 from memory_store.keeping import Keeping
@@ -71,7 +72,8 @@ class Gate:
         """
         group = self._group(arrivals)
         looks = Looks(self._state.upkeep.index, arrivals, group)
-        return group, [self._decide(group, looks, place, arrival) for place, arrival in enumerate(arrivals)]
+        rounded = self._rounded(arrivals)
+        return group, [self._decide(group, looks, place, arrival, rounded) for place, arrival in enumerate(arrivals)]
 
     def look(self, embedding: Embedding) -> Neighbour | None:
         """Find the exemplar that a frame without restrictions would be compared with; None if there is none."""
@@ -113,7 +115,15 @@ class Gate:
             group.streams[stream.id] = replace(stream, open_stays=dict(stream.open_stays))
         return group
 
-    def _decide(self, group: Group, looks: Looks, place: int, arrival: Arrival) -> Verdict:
+    def _rounded(self, arrivals: Sequence[Arrival]) -> dict[int, bytes]:
+        """Round what the frames look like, all at once, by their places; nothing if frames do not go on record."""
+        places = [place for place, arrival in enumerate(arrivals) if isinstance(arrival, Encoded)]
+        if not places or not self._records_frames:
+            return {}
+        embeddings = [arrival.embedding for arrival in arrivals if isinstance(arrival, Encoded)]
+        return dict(zip(places, rounded_blobs(np.stack(embeddings)), strict=True))
+
+    def _decide(self, group: Group, looks: Looks, place: int, arrival: Arrival, rounded: dict[int, bytes]) -> Verdict:
         if isinstance(arrival, Unusable):
             return group.reject(arrival)
 
@@ -127,7 +137,7 @@ class Gate:
         def look(embedding: Embedding, capture_us: int) -> Neighbour | None:
             return looks.look(place, embedding, self._restriction(keeping, stream_id, capture_us))
 
-        return group.count(arrival, stored, look, self._state.kept_of)
+        return group.count(arrival, stored, look, self._state.kept_of, rounded.get(place))
 
     def _restriction(self, keeping: Keeping, stream_id: int, capture_us: int) -> Restriction | None:
         if not keeping.is_restricted:

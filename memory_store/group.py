@@ -13,7 +13,7 @@ from memory_store.budget import Control
 from memory_store.errors import SequenceGap
 from memory_store.examples import Bands, Example
 from memory_store.forest import BLOCK_SIZE, Stay
-from memory_store.frame_embeddings import is_copy, rounded_blob, rounded_from
+from memory_store.frame_embeddings import is_copy
 from memory_store.group_rows import FrameRow, NewExemplar, SessionTotals, WithheldRow
 from memory_store.hints import Keep
 from memory_store.keeping import Keeping
@@ -111,6 +111,7 @@ class Group:
         stored: Callable[[int], Embedding],
         look: Callable[[Embedding, int], Neighbour | None],
         kept: Callable[[StreamState, int, int], Sequence[tuple[int, int]]],
+        rounded: bytes | None,
     ) -> Verdict:
         """Decide on an encoded frame, and count it.
 
@@ -120,6 +121,7 @@ class Group:
             look: finds the nearest exemplar of those that a frame of a capture time is compared with, this group's
                 included.
             kept: reads capture time and priority of a stream's exemplars between two times, this group's left out.
+            rounded: what may go on record of what it looks like; None if frames do not go on record.
 
         Raises:
             SequenceGap: it is not the next one of its session.
@@ -163,9 +165,8 @@ class Group:
                 self.withheld.append(WithheldRow(session.id, frame.seq, stream.id, capture_us, policy.revision, reason))
                 totals.withheld_frames += 1
                 kind = FrameKind.WITHHELD
-        on_record = self.records_frames and kind is not FrameKind.WITHHELD
-        rounded = _to_record(session, frame.embedding) if on_record else None
-        row = FrameRow(session.id, frame.seq, kind, repaired, pts_us, capture_us, outcome.novelty, by_hint, rounded)
+        on_record = None if rounded is None or kind is FrameKind.WITHHELD else _to_record(session, rounded)
+        row = FrameRow(session.id, frame.seq, kind, repaired, pts_us, capture_us, outcome.novelty, by_hint, on_record)
         self.frames.append(row)
         self._keep_to_budget(stream, keeping, policy, capture_us, kept=kind is FrameKind.NOVEL)
         return Verdict(frame.seq, outcome, policy.revision, capture_us, repaired)
@@ -306,14 +307,12 @@ def _seen_lately(sighting: Sighting, keeping: Keeping, capture_us: int) -> bool:
     return keeping.horizon_us is None or sighting.end_us >= capture_us - keeping.horizon_us
 
 
-def _to_record(session: SessionState, embedding: Embedding) -> bytes | None:
-    """Round the embedding of a counted frame; None if it is a copy of what is on record of its sighting."""
-    blob = rounded_blob(embedding)
-    [rounded], _ = rounded_from([blob])
+def _to_record(session: SessionState, rounded: bytes) -> bytes | None:
+    """Give what goes on record of a counted frame; None if it is a copy of what is on record of its sighting."""
     if is_copy(rounded, session.on_record):
         return None
     session.on_record = rounded
-    return blob
+    return rounded
 
 
 def _gap(session: SessionState, last: Sighting, capture_us: int) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from memory_store.budget import Control
 from memory_store.kept_times import KeptTimes
-from memory_store.records import Clock, Embedding, Sighting
+from memory_store.records import Clock, Sighting
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class SessionState:
     last_pts_us: int | None
     sighting: Sighting | None
     """Its latest, if any is left and no frame was withheld since; its exemplar is the current one."""
-    on_record: Embedding | None = None
+    on_record: bytes | None = None
     """The last frame of that sighting whose embedding is on record, as it is there."""
 
 
