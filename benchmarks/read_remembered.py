@@ -1,6 +1,8 @@
 """Footage in a memory of its own: what the store makes of real frames. Part of `benchmarks.read`."""
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +41,9 @@ class Remembered:
     exemplars: Vectors
     """The embeddings of its exemplars: float32 [K, D]."""
 
+    on_record_bytes: int
+    """What all its frames take on disk beside their records: the pages of what they looked like."""
+
 
 @dataclass(frozen=True, slots=True)
 class StayShapes:
@@ -64,7 +69,9 @@ def remembered(footage: Footage, folder: Path) -> Remembered:
         )
     view = memory.view(Scope())
     exemplars = np.stack([memory.embedding(exemplar) for exemplar in view.exemplar_ids().tolist()])
-    return Remembered(footage, store, view, exemplars)
+    with closing(sqlite3.connect(folder / "memories" / "shown.sqlite")) as journal:
+        [(on_record_bytes,)] = journal.execute("SELECT sum(pgsize) FROM dbstat WHERE name = 'frame_embeddings'")
+    return Remembered(footage, store, view, exemplars, on_record_bytes)
 
 
 def shapes_of(memories: Sequence[Remembered]) -> StayShapes:

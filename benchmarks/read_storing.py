@@ -89,6 +89,7 @@ def _row(memory: Remembered, case: Case, kind: str, answers: dict[str, Floats]) 
         "frames": len(memory.footage.frames),
         "exemplars": len(memory.exemplars),
         "stays": memory.view.stay_count,
+        "bytes_on_record_a_frame": round(memory.on_record_bytes / len(memory.footage.frames)),
         "case": case.name,
         "queries": int(there.sum()),
         "queries_without_such_a_size": int((~there).sum()),

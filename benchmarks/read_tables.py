@@ -89,7 +89,10 @@ def print_storing(rows: Sequence[Figures]) -> None:
     for video, of_video in groupby(rows, key=lambda row: row["video"]):
         of_cases = [list(of_case) for _, of_case in groupby(of_video, key=lambda row: row["case"])]
         first = of_cases[0][0]
-        click.echo(f"\n{video}: {first['frames']:,} frames, {first['exemplars']:,} exemplars, {first['stays']:,} stays")
+        click.echo(
+            f"\n{video}: {first['frames']:,} frames, {first['exemplars']:,} exemplars, {first['stays']:,} stays, "
+            f"{first['bytes_on_record_a_frame']} bytes on record a frame"
+        )
         together: list[Figures] = [
             of_case[0] | {str(row["kind"]): row["of_blind_median"] for row in of_case[1:]} for of_case in of_cases
         ]

@@ -66,8 +66,10 @@ def looked_closer(view: MemoryView, estimate: Estimate, frames: int | None) -> E
         if looked is not None:
             after = looked.context()
             moved = float(np.linalg.norm(after - context))
-            thought = estimate.distance_of(np.where(np.isin(np.arange(len(doubts)), chosen), doubts, 0.0))
-            estimate = replace(looked, caution=estimate.caution * max(1.0, moved / thought), known_context=after)
+            thought = np.zeros_like(doubts)
+            thought[chosen] = doubts[chosen]
+            caution = estimate.caution * max(1.0, moved / estimate.distance_of(thought))
+            estimate = replace(looked, caution=caution, known_context=after)
     return estimate
 
 
@@ -162,14 +164,10 @@ def _looked_into(estimate: Estimate, chosen: Numbers, inside: Inside) -> Estimat
     )
     off = parts * _off(looked, known)
     offs = np.stack([np.sqrt(known.added(off**2)), known.added(off)], axis=1)
-    looked = replace(looked, looked=estimate.looked.and_more(LookedInto(known.places, contexts, offs)))
-
     mean = known.added(known.frames * along) / number
     scattered = float((known.frames * (along - mean[of]) ** 2).sum())
-    before = _factor(estimate.scatter)
-    expected = float((number * masses.variances[known.places]).sum()) / before
-    looked = replace(looked, scatter=(estimate.scatter[0] + scattered, estimate.scatter[1] + expected))
-    return _scattered(looked, _factor(looked.scatter) / before)
+    expected = float((number * masses.variances[known.places]).sum())
+    return _scattered(looked, scattered, expected, estimate.looked.and_more(LookedInto(known.places, contexts, offs)))
 
 
 def _off(estimate: Estimate, known: _Known) -> Floats:
@@ -195,12 +193,21 @@ def _factor(scatter: tuple[float, float]) -> float:
     return min(1.0, max(found / expected, _LEAST_SCATTER)) if expected > 0 else 1.0
 
 
-def _scattered(estimate: Estimate, factor: float) -> Estimate:
-    """Let the frames of stays that stand by their means scatter so many times as much.
+def _scattered(estimate: Estimate, found: float, expected: float, looked: LookedInto) -> Estimate:
+    """Let the frames of stays that stand by their means scatter as much less as those do that were looked into.
 
     Not of those that were drawn: what they were drawn from is weighed with the scatter that they had.
+
+    Args:
+        estimate: after the look.
+        found: how the frames that were looked at scatter along the query, a sum of squares.
+        expected: the same as the masses of their stays made expect.
+        looked: all that were looked into, with what they are off by.
     """
+    before = _factor(estimate.scatter)
+    scatter = (estimate.scatter[0] + found, estimate.scatter[1] + expected / before)
     by_mean = estimate.by_mean() & (estimate.stands_for == 1)
-    masses = estimate.masses.scattered(np.where(by_mean, factor, 1.0), estimate.masses.frames)
+    less = np.where(by_mean, _factor(scatter) / before, 1.0)
+    masses = estimate.masses.scattered(less, estimate.masses.frames)
     logs = np.where(by_mean, masses.logs, estimate.logs)
-    return replace(estimate, masses=masses, logs=logs, known_context=None)
+    return replace(estimate, masses=masses, logs=logs, scatter=scatter, looked=looked, known_context=None)

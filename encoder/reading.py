@@ -67,7 +67,7 @@ class Reading:
     holds in CONFIDENCE of queries; 0 if all were opened."""
 
     storing_error: float
-    """What storing means of stays instead of frames may cost, likewise, where their frames were not looked at."""
+    """What means of stays may cost where their frames were not looked at, and rounding where they were, likewise."""
 
     rows: Numbers
     """Stays that were read, ascending: int64 [R]. One that was drawn twice is there twice."""

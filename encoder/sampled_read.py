@@ -261,8 +261,9 @@ def _estimated(
     drawn = np.flatnonzero(of >= 0)
     expected_logs = summaries.logs[draws.closed] + np.log(view.counting_share)
     heaviest = float(max(masses.logs.max(), expected_logs.max(initial=-np.inf)))
-    own = np.exp(masses.logs - heaviest)  # [R]
-    shares = own * np.concatenate([part.stands_for for part in parts])
+    # All masses are times exp(heaviest).
+    stands_for = np.concatenate([part.stands_for for part in parts])
+    shares = np.exp(masses.logs - heaviest) * stands_for  # [R]
     expected = np.exp(expected_logs - heaviest)  # [U]
     counts = np.ones(len(expected))  # [U]: what was drawn takes the place of the summary
     place = np.searchsorted(draws.closed, draws.strata)
@@ -272,18 +273,16 @@ def _estimated(
     expected *= float(shares[drawn].sum()) / promised if promised > 0 else 1.0
     if float(shares.sum() + (expected * counts).sum()) <= 0:  # what was drawn seldom corrects more than there is
         counts = np.maximum(counts, 0.0)
-    total = float(shares.sum() + (expected * counts).sum())
-    own, shares, expected = own / total, shares / total, expected / total
     closed = summaries.chosen(draws.closed)
     # All of them, of which the others weigh nothing: copying those that are closed takes longer.
     by_summary = np.zeros(len(strata.frames))
     by_summary[draws.closed] = expected * counts
-    log_weights = np.log(np.maximum(expected * total / strata.stays[draws.closed], 1e-300))
+    log_weights = np.log(np.maximum(expected / strata.stays[draws.closed], 1e-300))
     beyond = Beyond(
         log_unit=heaviest,
-        mass=float((expected * counts).sum()) * total,
-        rest=summaries.weighted_sum(query, strata.means, by_summary) * total,
-        log_weights=float((expected * counts * log_weights).sum()) * total,
+        mass=float((expected * counts).sum()),
+        rest=summaries.weighted_sum(query, strata.means, by_summary),
+        log_weights=float((expected * counts * log_weights).sum()),
         distance=0.0,
     )
     estimate = Estimate(
@@ -292,10 +291,10 @@ def _estimated(
         means=tuple(part.means for part in parts),
         masses=masses,
         logs=masses.logs,
-        stands_for=np.concatenate([part.stands_for for part in parts]),
+        stands_for=stands_for,
         beyond=beyond,
         looked=LookedInto.none(len(query)),
-        touched=len(own) + compared,
+        touched=len(shares) + compared,
         is_whole=False,
     )
     context = estimate.context()
@@ -314,8 +313,7 @@ def _estimated(
         place,
         finds_needles=view.finds_needles,
     )
-    distance = factor * math.sqrt(variance) * total
-    return replace(estimate, beyond=replace(beyond, distance=distance), known_context=context)
+    return replace(estimate, beyond=replace(beyond, distance=factor * math.sqrt(variance)), known_context=context)
 
 
 def _variance(
@@ -331,15 +329,17 @@ def _variance(
     *,
     finds_needles: bool,
 ) -> float:
-    """Estimate the squared error, summed over D: from how what was drawn differs, and from what summaries allow for.
+    """Estimate the squared error, summed over D, times the squared mass of the whole.
+
+    From how what was drawn differs, and from what summaries allow for.
 
     Args:
         draws: what was drawn from.
         strata: all of them.
         closed: those that are not opened, [U].
-        expected: their masses by their summaries, as shares of the whole: [U].
+        expected: their masses by their summaries, in any unit: [U].
         away: squared distance of their means to the context vector: [U].
-        shares: of the whole that what was drawn stands for: [T].
+        shares: the masses that what was drawn stands for, in the same unit: [T].
         lengths: squared, of the means of what was drawn: [T].
         of: which of the strata that were drawn from each belongs to: [T].
         place: of the strata that were drawn from, among those that are not opened: [S'].

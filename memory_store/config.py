@@ -23,7 +23,7 @@ class MemoryStoreConfig:
     bytes, in memory and on disk. With more frames than that, curves are estimates."""
 
     record_frames: bool = True
-    """Put on record what each counted frame looked like, some 270 bytes on disk at D = 256; if not, answers stand by
+    """Put on record what each counted frame looked like, some 290 bytes on disk at D = 256; if not, answers stand by
     the means of stays."""
 
     def __post_init__(self) -> None:

@@ -117,11 +117,10 @@ class Gate:
 
     def _rounded(self, arrivals: Sequence[Arrival]) -> dict[int, bytes]:
         """Round what the frames look like, all at once, by their places; nothing if frames do not go on record."""
-        places = [place for place, arrival in enumerate(arrivals) if isinstance(arrival, Encoded)]
-        if not places or not self._records_frames:
+        encoded = {place: arrival.embedding for place, arrival in enumerate(arrivals) if isinstance(arrival, Encoded)}
+        if not encoded or not self._records_frames:
             return {}
-        embeddings = [arrival.embedding for arrival in arrivals if isinstance(arrival, Encoded)]
-        return dict(zip(places, rounded_blobs(np.stack(embeddings)), strict=True))
+        return dict(zip(encoded, rounded_blobs(np.stack(list(encoded.values()))), strict=True))
 
     def _decide(self, group: Group, looks: Looks, place: int, arrival: Arrival, rounded: dict[int, bytes]) -> Verdict:
         if isinstance(arrival, Unusable):

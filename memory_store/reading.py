@@ -6,7 +6,8 @@ A read-only connection of its own: a long listing does not hold up ingest.
 import json
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -59,11 +60,17 @@ class Reading:
             self._refusal = refusal
             self._connection.close()
 
-    def _rows(self, sql: str, values: Sequence[object] | dict[str, object] = ()) -> list[Row]:
+    @contextmanager
+    def _asking(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection, for one caller at a time."""
         with self._lock, reading_errors(self._path):
             if self._refusal is not None:
                 raise self._refusal
-            return self._connection.execute(sql, values).fetchall()
+            yield self._connection
+
+    def _rows(self, sql: str, values: Sequence[object] | dict[str, object] = ()) -> list[Row]:
+        with self._asking() as connection:
+            return connection.execute(sql, values).fetchall()
 
     def verdicts(self, session_id: int, first_seq: int, last_seq: int) -> list[Verdict]:
         """Give the verdicts of frames that were acknowledged again, in order."""
@@ -103,11 +110,8 @@ class Reading:
         """
         where, values = ("TRUE", ()) if scope.labels is None else _labelled(scope)
         sql = frames_of_stay(where)
-        with self._lock, reading_errors(self._path):  # as they are at one moment, and without waiting between them
-            if self._refusal is not None:
-                raise self._refusal
-            connection = self._connection
-            connection.execute("BEGIN")
+        with self._asking() as connection:
+            connection.execute("BEGIN")  # as they are at one moment
             try:
                 [(any_on_record,)] = connection.execute("SELECT EXISTS (SELECT 1 FROM frame_embeddings)")
                 asked = stays if any_on_record else ()

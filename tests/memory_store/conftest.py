@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from briefs import brief
+from ledger import Ledger
 from memory_store.config import MemoryStoreConfig
 from memory_store.hints import Hint
 from memory_store.memory import Memory
@@ -199,3 +200,15 @@ def store(open_store: Callable[[], MemoryStore]) -> MemoryStore:
 def memory(store: MemoryStore) -> Memory:
     """An empty memory, `m`."""
     return store.create("m", "encoder/1", DIMENSION, 0.1)
+
+
+@pytest.fixture
+def ledger(memory: Memory, folder: Path) -> Ledger:
+    """Of the frames that are sent to `memory`; empty."""
+    return Ledger(folder / "memories" / "m.sqlite")
+
+
+@pytest.fixture
+def door(memory: Memory) -> Session:
+    """A session of the stream `door` of `memory`, from time 0 on."""
+    return memory.open_session("door", "run-1", Clock.SESSION, 0)

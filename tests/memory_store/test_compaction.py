@@ -35,11 +35,6 @@ def memory(store: MemoryStore) -> Memory:
     return store.create("m", "encoder/1", 8, 0.0005)
 
 
-@pytest.fixture
-def ledger(memory: Memory, folder: Path) -> Ledger:
-    return Ledger(folder / "memories" / "m.sqlite")
-
-
 def _shown(memory: Memory, stream: str = "door") -> list[tuple[int, int, int, int]]:
     """Sightings of a stream: exemplar, start and end in milliseconds, frames."""
     shown = memory.timeline(stream, -(2**62), 2**62, None, 999)

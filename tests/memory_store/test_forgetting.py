@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,16 +33,6 @@ Told = Callable[[Memory], list[object]]
 
 MS = 1_000
 """Frames come one a millisecond."""
-
-
-@pytest.fixture
-def ledger(memory: Memory, folder: Path) -> Ledger:
-    return Ledger(folder / "memories" / "m.sqlite")
-
-
-@pytest.fixture
-def door(memory: Memory) -> Session:
-    return memory.open_session("door", "run-1", Clock.SESSION, 0)
 
 
 def _shown(memory: Memory, stream: str = "door") -> list[tuple[int, int, int, int]]:

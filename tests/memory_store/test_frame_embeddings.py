@@ -30,16 +30,6 @@ MS = 1_000
 """Frames come one a millisecond."""
 
 
-@pytest.fixture
-def ledger(memory: Memory, folder: Path) -> Ledger:
-    return Ledger(folder / "memories" / "m.sqlite")
-
-
-@pytest.fixture
-def door(memory: Memory) -> Session:
-    return memory.open_session("door", "run-1", Clock.SESSION, 0)
-
-
 def _on_record(ledger: Ledger, session: int = 1) -> list[int]:
     """Numbers of the frames of a session whose embeddings are on record."""
     ids = [number for (number,) in ledger.rows("SELECT id FROM frame_embeddings ORDER BY id")]

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -31,16 +30,6 @@ Frames = Callable[..., list[Encoded]]
 
 MS = 1_000
 """Frames come one a millisecond."""
-
-
-@pytest.fixture
-def ledger(memory: Memory, folder: Path) -> Ledger:
-    return Ledger(folder / "memories" / "m.sqlite")
-
-
-@pytest.fixture
-def door(memory: Memory) -> Session:
-    return memory.open_session("door", "run-1", Clock.SESSION, 0)
 
 
 def _shown(memory: Memory, stream: str = "door") -> list[tuple[int, int, int, int]]:

@@ -36,11 +36,6 @@ def memory(store: MemoryStore) -> Memory:
 
 
 @pytest.fixture
-def ledger(memory: Memory, folder: Path) -> Ledger:
-    return Ledger(folder / "memories" / "m.sqlite")
-
-
-@pytest.fixture
 def grown(memory: Memory, frames: Frames) -> Memory:
     grow(memory, frames)
     return memory

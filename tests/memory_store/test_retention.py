@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,11 +20,6 @@ Frames = Callable[..., list[Encoded]]
 Told = Callable[[Memory], list[object]]
 
 SECOND = 1_000_000
-
-
-@pytest.fixture
-def ledger(memory: Memory, folder: Path) -> Ledger:
-    return Ledger(folder / "memories" / "m.sqlite")
 
 
 @pytest.fixture

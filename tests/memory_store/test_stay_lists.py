@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,11 +213,6 @@ def _lists_early(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def memory(store: MemoryStore) -> Memory:
     return store.create("m", "encoder/1", DIMENSION, 0.1)
-
-
-@pytest.fixture
-def ledger(memory: Memory, folder: Path) -> Ledger:
-    return Ledger(folder / "memories" / "m.sqlite")
 
 
 def _show(memory: Memory, frames: Frames, stream: str, seed: int, shots: int, scenes: int = 150) -> None:

@@ -3017,7 +3017,7 @@ class EvaluateThresholdsResponse(_message.Message):
     """
     bytes_per_exemplar: _builtins.float
     """Bytes on disk that an exemplar costs with its thumbnail and sightings, by the memory's latest. What is on record of
-    every frame, some 320 bytes each, does not depend on the threshold.
+    every frame does not depend on the threshold.
     """
     held_count: _builtins.int
     """Embeddings that are held for curves, of at most `held_limit`; once some had to be let go, curves are estimates."""
